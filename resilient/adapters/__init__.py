@@ -1,0 +1,3 @@
+"""
+The adapters: tenacity and pybreaker, as the policies use them.
+"""

@@ -1,0 +1,3 @@
+"""
+What the classifier knows: the table of errors, and where exceptions carry their codes.
+"""

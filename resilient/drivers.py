@@ -1,0 +1,160 @@
+"""
+The drivers: the only code that calls, awaits and sleeps for a plan.
+
+`run` and `arun` are the whole difference between sync and async. An outcome is
+sent back into the plan, never thrown: a ``StopIteration`` of the user's would
+turn into a ``RuntimeError`` inside a generator.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import warnings
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from resilient.clock import runs_on_trio
+from resilient.errors import BlockingWaitWarning
+from resilient.policies.base import Await, Call, Command, Outcome, Plan, Raised, Returned, Sleep
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from resilient.clock import Clock
+
+__all__ = ["arun", "run", "stripped"]
+
+_E = TypeVar("_E", bound=BaseException)
+
+_set_traceback = BaseException.__dict__["__traceback__"].__set__
+
+
+def stripped(error: _E) -> _E:
+    """
+    Return *error* without the frame that caught it.
+
+    Called in the ``except`` clause: there the first entry of the traceback is
+    the catching frame, ours. Python would keep one for each attempt, and with
+    it everything that the frame refers to.
+    """
+    traceback = error.__traceback__
+    if traceback is not None:
+        # Through the slot: a class may define a __setattr__ that raises.
+        _set_traceback(error, traceback.tb_next)
+    return error
+
+
+def run(plan: Plan, clock: Clock) -> Outcome:
+    """
+    Run *plan* on this thread and return its outcome.
+
+    A `BaseException` that is no `Exception` closes the plan, which gives its
+    permits back, and becomes the outcome at once.
+    """
+    answer: Any = None
+    try:
+        while True:
+            try:
+                command: Command = plan.send(answer)
+            except StopIteration as stop:
+                return stop.value  # type: ignore[no-any-return]
+            # The plan has seen it; a reference kept here would keep the failed
+            # call's frames alive during the next attempt.
+            answer = None
+            if type(command) is Call:
+                try:
+                    value = command.fn(*command.args, **command.kwargs)
+                except Exception as error:  # noqa: BLE001 - the plan decides about every Exception
+                    answer = Raised(stripped(error))
+                else:
+                    answer = Returned(value)
+                    del value
+            elif type(command) is Sleep:
+                _warn_if_blocking()
+                clock.sleep(command.seconds)
+                answer = _DONE
+            else:
+                answer = _await_future(command)  # type: ignore[arg-type]
+    except BaseException as error:  # noqa: BLE001 - raised again by the caller, two frames higher
+        return Raised(stripped(error))
+    finally:
+        plan.close()
+
+
+async def arun(plan: Plan, clock: Clock) -> Outcome:
+    """
+    Run *plan* in this task and return its outcome; see `run`.
+    """
+    answer: Any = None
+    try:
+        while True:
+            try:
+                command: Command = plan.send(answer)
+            except StopIteration as stop:
+                return stop.value  # type: ignore[no-any-return]
+            answer = None
+            if type(command) is Call:
+                try:
+                    value = command.fn(*command.args, **command.kwargs)
+                    if hasattr(value, "__await__"):
+                        value = await (value if command.timeout is None else _limited(value, command.timeout))
+                except Exception as error:  # noqa: BLE001 - the plan decides about every Exception
+                    answer = Raised(stripped(error))
+                else:
+                    answer = Returned(value)
+                    del value
+            elif type(command) is Sleep:
+                await clock.asleep(command.seconds)
+                answer = _DONE
+            else:
+                answer = await _aawait_future(command)  # type: ignore[arg-type]
+    except BaseException as error:  # noqa: BLE001 - raised again by the caller, two frames higher
+        return Raised(stripped(error))
+    finally:
+        plan.close()
+
+
+_DONE = Returned(None)
+
+
+def _warn_if_blocking() -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    msg = (
+        "a sync function waits between attempts on a thread whose event loop is running, so the whole loop stands"
+        " still; make the function async, or call it in a thread (asyncio.to_thread)"
+    )
+    warnings.warn(msg, BlockingWaitWarning, stacklevel=2)
+
+
+def _await_future(command: Await) -> Outcome:
+    try:
+        return Returned(command.future.result(command.timeout))
+    except Exception as error:  # noqa: BLE001 - the plan decides about every Exception
+        return Raised(stripped(error))
+
+
+async def _aawait_future(command: Await) -> Outcome:
+    try:
+        if runs_on_trio():
+            trio = sys.modules["trio"]
+            waiting = trio.to_thread.run_sync(command.future.result, command.timeout, abandon_on_cancel=True)
+            return Returned(await waiting)
+        # shield: a waiter that is cancelled or times out leaves the future to the others.
+        waiter = asyncio.shield(asyncio.wrap_future(command.future))
+        return Returned(await asyncio.wait_for(waiter, command.timeout))
+    except Exception as error:  # noqa: BLE001 - the plan decides about every Exception
+        return Raised(stripped(error))
+
+
+async def _limited(awaitable: Awaitable[Any], timeout: float) -> Any:
+    if runs_on_trio():
+        trio = sys.modules["trio"]
+        with trio.move_on_after(timeout):
+            return await awaitable
+        msg = f"it took longer than {timeout:g} s"
+        raise TimeoutError(msg)
+    async with asyncio.timeout(timeout):
+        return await awaitable

@@ -1,0 +1,146 @@
+"""
+Every error and warning that this library raises itself.
+
+::
+
+    Exception
+     +-- ResilientError
+          +-- PolicyError (ValueError)           an option, an order, a file that cannot be meant
+          +-- DecorationError (TypeError)        something that cannot be decorated this way
+          +-- CircuitBreakerOpenError            a call that an open circuit did not admit
+          +-- FallbackChainExhaustedError        all that a chain offered has failed
+
+    UserWarning
+     +-- ResilientWarning
+          +-- PolicyOrderWarning                 decorators stacked in an order that cannot work as meant
+          +-- BlockingWaitWarning                a sync wait on a thread that runs an event loop
+
+Errors of the caller's own functions are never wrapped in one of these, but for
+`FallbackChainExhaustedError`, whose ``__cause__`` is the primary's own error.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = [
+    "BlockingWaitWarning",
+    "CircuitBreakerOpenError",
+    "DecorationError",
+    "FallbackChainExhaustedError",
+    "PolicyError",
+    "PolicyOrderWarning",
+    "ResilientError",
+    "ResilientWarning",
+]
+
+
+class ResilientError(Exception):
+    """
+    The base of every error that this library raises itself.
+    """
+
+
+class PolicyError(ResilientError, ValueError):
+    """
+    Options that cannot be meant.
+
+    All problems of one call are reported at once.
+
+    Args:
+        where: What the options were given to, for people.
+        problems: One sentence per problem, each naming the option, the value
+            received and the remedy.
+    """
+
+    def __init__(self, where: str, problems: Iterable[str] = ()) -> None:
+        self.where = where
+        self.problems = tuple(problems)
+        # `args` is what pickle and copy rebuild the exception from.
+        super().__init__(where, self.problems)
+
+    def __str__(self) -> str:
+        if not self.problems:
+            return self.where
+        if len(self.problems) == 1:
+            return f"{self.where}: {self.problems[0]}"
+        return f"{self.where}: {len(self.problems)} problems" + "".join(f"\n  - {p}" for p in self.problems)
+
+
+class DecorationError(ResilientError, TypeError):
+    """
+    Something that a decorator of this library cannot be put on as written.
+    """
+
+
+class CircuitBreakerOpenError(ResilientError):
+    """
+    A call that a circuit did not admit.
+
+    Args:
+        name: The circuit's name.
+        retry_after: Seconds until it is worth asking again; None where time
+            alone will not open the way (isolated, or open for ever).
+        last_error: Text of the error that opened the circuit, or None.
+    """
+
+    # No call of super().__init__: `BaseException.__new__` has stored `args`
+    # already, and a rejection has to be cheap.
+    def __init__(self, name: str, retry_after: float | None = None, last_error: str | None = None) -> None:
+        self.name = name
+        self.retry_after = retry_after
+        self.last_error = last_error
+
+    def __reduce__(self) -> tuple[type[CircuitBreakerOpenError], tuple[str, float | None, str | None]]:
+        return type(self), (self.name, self.retry_after, self.last_error)
+
+    def __str__(self) -> str:
+        if self.retry_after is None:
+            when = "it does not open by itself; call close() on it, or release its isolation"
+        else:
+            when = f"ask again in {self.retry_after:.3g} s"
+        cause = f"; opened by {self.last_error}" if self.last_error else ""
+        return f"circuit {self.name!r} does not admit this call: {when}{cause}"
+
+
+class FallbackChainExhaustedError(ResilientError):
+    """
+    Everything that a fallback chain offered has failed.
+
+    ``__cause__`` is the primary's error.
+
+    Args:
+        name: The chain's name.
+        errors: The exceptions in the order in which they were raised, the
+            primary's first.
+    """
+
+    def __init__(self, name: str, errors: Iterable[Exception] = ()) -> None:
+        self.name = name
+        self.errors = tuple(errors)
+        super().__init__(name, self.errors)
+
+    def __str__(self) -> str:
+        kinds = ", ".join(type(error).__name__ for error in self.errors)
+        return f"fallback chain {self.name!r} is exhausted: {len(self.errors)} offers failed ({kinds})"
+
+
+class ResilientWarning(UserWarning):
+    """
+    The base of every warning that this library gives.
+    """
+
+
+class PolicyOrderWarning(ResilientWarning):
+    """
+    Decorators stacked in an order that cannot work as it is meant.
+    """
+
+
+class BlockingWaitWarning(ResilientWarning):
+    """
+    A sync function waits between attempts on a thread whose event loop is running.
+    """

@@ -1,0 +1,96 @@
+"""
+`Outcome`: what one call came to, and how.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from resilient.events import (
+    AttemptFailed,
+    CallRejected,
+    CircuitEvent,
+    FallbackUsed,
+    RecoveryRun,
+    RetriesExhausted,
+    RetryScheduled,
+)
+from resilient.text import readable, safe_str, type_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from resilient.events import Event
+    from resilient.levels import DegradationLevel
+
+__all__ = ["Outcome"]
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[T_co]):
+    """
+    What one call came to. ``str()`` of it tells the incident, attempt by attempt.
+
+    Args:
+        value: What was returned; None where it failed.
+        error: The exception, or None.
+        route: ``"first try"``, ``"retry"``, ``"recovery:<step>"``,
+            ``"fallback:<entry>"``, ``"failed"`` or ``"rejected"``.
+        attempts: Calls of the function itself.
+        level: The service level that the call was made at.
+        changes: Parameter to (before, after), for what a level or a recovery changed.
+        elapsed: Seconds, waits included.
+        events: What happened, in order.
+    """
+
+    value: T_co | None
+    error: Exception | None
+    route: str
+    attempts: int
+    level: DegradationLevel
+    changes: Mapping[str, tuple[Any, Any]]
+    elapsed: float
+    events: tuple[Event, ...]
+
+    @property
+    def ok(self) -> bool:
+        """
+        Whether the call returned.
+        """
+        return self.error is None
+
+    def __str__(self) -> str:
+        lines = [line for event in self.events if (line := _told(event))]
+        if self.changes:
+            changed = ", ".join(f"{readable(name)} {old!r} -> {new!r}" for name, (old, new) in self.changes.items())
+            lines.insert(0, f"level {self.level.label}: {readable(changed)}")
+        times = "1 attempt" if self.attempts == 1 else f"{self.attempts} attempts"
+        if self.error is None:
+            lines.append(f"returned by {self.route} after {times}, {self.elapsed:.3g} s")
+        else:
+            what = readable(f"{type_name(self.error)}: {safe_str(self.error)}")
+            lines.append(f"{self.route} after {times}, {self.elapsed:.3g} s: {what}")
+        return "\n".join(lines)
+
+
+def _told(event: Event) -> str:
+    match event:
+        case AttemptFailed():
+            return f"attempt {event.attempt} raised {readable(f'{event.error.error_type}: {event.error.error_message}')}"
+        case RetryScheduled():
+            return f"  next attempt in {event.delay:.3g} s"
+        case RetriesExhausted():
+            return f"  gave up after {event.attempts}"
+        case CallRejected():
+            return f"circuit {readable(event.circuit)} did not admit the call ({event.reason})"
+        case CircuitEvent():
+            return f"circuit {readable(event.circuit)}: {event.name.partition('.')[2]}"
+        case RecoveryRun():
+            came = {True: "helped", False: "did not help", None: "does not apply"}[event.success]
+            return f"recovery step {readable(event.step)} {came}"
+        case FallbackUsed():
+            return f"fallback {readable(event.entry)} {'returned' if event.success else 'failed'}"
+    return ""

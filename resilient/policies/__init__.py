@@ -1,0 +1,3 @@
+"""
+The policies: what to decide, without doing any of it.
+"""

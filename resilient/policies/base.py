@@ -1,0 +1,112 @@
+"""
+What a policy is: a plan that yields commands and is sent their outcomes.
+
+A policy is written once, for sync and async alike. Its plan is a generator; the
+drivers (`resilient.drivers`) run the commands it yields, and send back what came
+of each. Plans nest with ``yield from``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from concurrent.futures import Future
+
+    from resilient.classify import Classification
+
+__all__ = ["Await", "Call", "Command", "Outcome", "Plan", "Raised", "Returned", "Sleep"]
+
+
+class Call:
+    """
+    Call user code; awaited where it returns an awaitable to an async driver.
+
+    Args:
+        fn: What to call.
+        args: Its positional arguments.
+        kwargs: Its keyword arguments.
+        timeout: Seconds after which an async call is cancelled and answered
+            with ``Raised(TimeoutError)``; a sync one cannot be stopped and
+            runs on. None: no limit.
+    """
+
+    __slots__ = ("args", "fn", "kwargs", "timeout")
+
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        self.fn = fn
+        self.args = args
+        self.kwargs: Mapping[str, Any] = {} if kwargs is None else kwargs
+        self.timeout = timeout
+
+
+class Sleep:
+    """
+    Wait *seconds* on the registry's clock. Answered with ``Returned(None)``.
+    """
+
+    __slots__ = ("seconds",)
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+
+class Await:
+    """
+    Wait for another thread's or task's future, without blocking an event loop.
+
+    Answered with the future's result or error, or ``Raised(TimeoutError)``.
+
+    Args:
+        future: What to wait for; it is never cancelled from here.
+        timeout: Seconds to wait at most; None: no limit.
+    """
+
+    __slots__ = ("future", "timeout")
+
+    def __init__(self, future: Future[Any], timeout: float | None = None) -> None:
+        self.future = future
+        self.timeout = timeout
+
+
+class Returned:
+    """
+    The outcome of something that returned *value*.
+    """
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+class Raised:
+    """
+    The outcome of something that raised *error*.
+
+    Plans only ever see an `Exception`: anything else closes them.
+
+    Args:
+        error: The exception. Whoever starts another attempt drops this object
+            first: the traceback keeps the failed call's frames alive.
+        verdict: How it was classified, once somebody has asked.
+    """
+
+    __slots__ = ("error", "verdict")
+
+    def __init__(self, error: Any, verdict: Classification | None = None) -> None:
+        self.error = error
+        self.verdict = verdict
+
+
+Command: TypeAlias = Call | Sleep | Await
+Outcome: TypeAlias = Returned | Raised
+Plan: TypeAlias = Generator[Command, Outcome, Outcome]

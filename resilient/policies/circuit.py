@@ -1,0 +1,218 @@
+"""
+Circuit: its options, and the plan that asks a breaker before each call.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from resilient.policies.base import Plan, Raised, Returned
+from resilient.policies.matching import Matcher, matcher
+from resilient.policies.options import (
+    Option,
+    OptionTable,
+    boolean,
+    choice,
+    fraction,
+    integer,
+    number,
+    parse_duration,
+    seconds,
+)
+from resilient.policies.window import CountWindow, TimeWindow, Window
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from resilient.breaker import CircuitBreaker
+    from resilient.operation import Operation
+
+__all__ = ["CIRCUIT_OPTIONS", "CircuitPolicy", "CircuitState", "check_together", "make_window", "open_time"]
+
+# Where a time open or a lease would otherwise have to be guessed.
+_LEASE = 30.0
+
+
+class CircuitState(Enum):
+    """
+    What a circuit does with calls: admit all, none, or a few probes.
+    """
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+
+
+def _window(value: object) -> int | timedelta | None:
+    expected = "must be a number of calls (int), a timedelta, or a time like '30s'"
+    if value is None:
+        return None
+    if isinstance(value, int) and not isinstance(value, bool):
+        if not 1 <= value <= 100_000:
+            msg = "must hold from 1 to 100000 calls"
+            raise ValueError(msg)
+        return value
+    if isinstance(value, str | timedelta):
+        span = parse_duration(value)
+        if isinstance(span, float) and 0 < span < math.inf:
+            return timedelta(seconds=span)
+    raise ValueError(expected)
+
+
+def _listeners(value: object) -> tuple[object, ...]:
+    listeners = tuple(value) if isinstance(value, tuple | list) else (value,)
+    methods = ("before_call", "failure", "success", "state_change")
+    if any(not all(callable(getattr(one, method, None)) for method in methods) for one in listeners):
+        msg = "must be pybreaker listeners: objects with before_call, failure, success and state_change"
+        raise ValueError(msg)
+    return listeners
+
+
+CIRCUIT_OPTIONS = OptionTable(
+    "circuit",
+    Option("failure_threshold", integer(minimum=1), 5, "consecutive failures that open; in a time window, failures"),
+    Option("success_threshold", integer(minimum=1), 2, "successful probes that close"),
+    Option(
+        "open_for", seconds(infinite=True), 60.0, "seconds open before probing; inf: never by itself", ("timeout",)
+    ),
+    Option("reopen_factor", number(minimum=1.0), 1.0, "what each consecutive reopening multiplies the open time by"),
+    Option("max_timeout", seconds(infinite=True), 300.0, "seconds that reopenings stretch the open time to"),
+    Option("half_open_max_calls", integer(minimum=1), 1, "probes in flight at once"),
+    Option(
+        "probe_lease",
+        seconds(zero=False, optional=True),
+        None,
+        "seconds after which a silent probe gives its permit back; None: the open time, at least 30 s",
+    ),
+    Option("window", _window, None, "the last N calls (int), or a time (timedelta, '30s')"),
+    Option(
+        "failure_rate",
+        lambda value: None if value is None else fraction()(value),
+        None,
+        "with a window: the fraction of failures that opens",
+    ),
+    Option("min_calls", integer(minimum=1), 10, "calls in the window below which no rate is defined"),
+    Option("slow_call", seconds(zero=False, optional=True), None, "with a window: seconds from which a call is slow"),
+    Option("slow_call_rate", fraction(), 1.0, "with slow_call: the fraction of slow calls that opens"),
+    Option("critical", boolean, False, "while it is open, health is 'fail'"),  # noqa: FBT003 - an option's default
+    Option("mode", choice("on", "disabled", "metrics_only"), "on", "whether it rejects, and whether it records"),
+    Option("counts", matcher, Matcher((Exception,)), "what is a failure: types, a predicate or category names"),
+    Option("ignore", matcher, Matcher(), "what is neither failure nor success; wins over counts"),
+    Option("listeners", _listeners, (), "pybreaker listener objects"),
+)
+
+
+def check_together(given: Mapping[str, Any]) -> list[str]:
+    """
+    Return one sentence for each pair of circuit options that contradict each other.
+    """
+    problems = []
+    window = given.get("window")
+    rate, threshold, slow = given.get("failure_rate"), given.get("failure_threshold"), given.get("slow_call")
+    if rate is not None and threshold is not None:
+        problems.append(
+            f"failure_threshold={threshold} and failure_rate={rate:g} exclude each other; give the one that should open"
+        )
+    if window is None:
+        problems += [
+            f"{name}={value:g} needs a window to be a rate of; add window=100 (calls) or window='30s'"
+            for name, value in (("failure_rate", rate), ("slow_call", slow))
+            if value is not None
+        ]
+    if "slow_call_rate" in given and slow is None:
+        problems.append(
+            f"slow_call_rate={given['slow_call_rate']:g} has nothing to count; add slow_call= (seconds)"
+        )
+    if isinstance(window, int) and given.get("min_calls", 0) > window:
+        problems.append(f"min_calls={given['min_calls']} can never be in a window of {window} calls; lower it")
+    return problems
+
+
+def make_window(options: Mapping[str, Any]) -> Window | None:
+    """
+    Return the window that *options* ask for, or None.
+    """
+    window = options["window"]
+    if window is None:
+        return None
+    return CountWindow(window) if isinstance(window, int) else TimeWindow(window.total_seconds())
+
+
+def min_calls(options: Mapping[str, Any]) -> int:
+    """
+    Return how many calls have to be in the window before a rate is defined.
+    """
+    window = options["window"]
+    least: int = options["min_calls"]
+    # The default of 10 must not make a smaller window useless.
+    return min(least, window) if isinstance(window, int) else least
+
+
+def open_time(options: Mapping[str, Any], reopenings: int) -> float:
+    """
+    Return the seconds that a circuit stays open after *reopenings* failed probes in a row.
+    """
+    base: float = options["open_for"]
+    if not reopenings or math.isinf(base):
+        return base
+    try:
+        stretched = base * options["reopen_factor"] ** reopenings
+    except OverflowError:
+        stretched = math.inf
+    return float(min(stretched, max(base, options["max_timeout"])))
+
+
+def lease_time(options: Mapping[str, Any], opened_for: float) -> float:
+    """
+    Return the seconds after which a silent probe gives its permit back.
+    """
+    lease: float | None = options["probe_lease"]
+    if lease is not None:
+        return lease
+    return _LEASE if math.isinf(opened_for) else max(_LEASE, opened_for)
+
+
+class CircuitPolicy:
+    """
+    A circuit, at its place in one pipeline.
+
+    Args:
+        breaker: What decides; shared with everyone who uses the same circuit.
+    """
+
+    kind = "circuit"
+    timed = False
+
+    def __init__(self, breaker: CircuitBreaker) -> None:
+        self.breaker = breaker
+        self.gate = breaker
+
+    def __repr__(self) -> str:
+        return CIRCUIT_OPTIONS.show(self.breaker.options, repr(self.breaker.name))
+
+    def plan(self, op: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any], inner: Callable[..., Plan]) -> Plan:
+        """
+        Ask for admission, make the call, and report what came of it.
+        """
+        breaker = self.breaker
+        generation = op.admitted(breaker)
+        if generation is None:
+            permit = breaker.admit(op, args, kwargs)
+            if isinstance(permit, Exception):
+                return Raised(permit)
+        else:
+            permit = breaker.quiet_permit(generation, op.started)
+        try:
+            outcome = yield from inner(op, args, kwargs)
+        except BaseException:
+            # The plan is being closed: Ctrl-C, cancellation, GeneratorExit.
+            permit.release()
+            raise
+        if type(outcome) is Returned:
+            breaker.record(permit, None, op)
+        else:
+            breaker.record(permit, outcome, op)  # type: ignore[arg-type]
+        return outcome

@@ -1,0 +1,55 @@
+"""
+Degradation: a call's arguments follow the service level of its scope.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from resilient.levels import DegradationLevel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from resilient.control.scopes import Scope
+    from resilient.operation import Operation
+    from resilient.policies.adjusting import Adjuster
+    from resilient.policies.base import Plan
+
+__all__ = ["DegradePolicy"]
+
+
+class DegradePolicy:
+    """
+    Degradation, at its place in one pipeline.
+
+    Args:
+        adjuster: What a level does to the calls of the function.
+        scope: Whose level is followed.
+    """
+
+    kind = "degradable"
+    timed = False
+
+    def __init__(self, adjuster: Adjuster, scope: Scope) -> None:
+        self.adjuster = adjuster
+        self.scope = scope
+        self.gate = scope
+
+    def __repr__(self) -> str:
+        rules = ", ".join(f"{name}={rule!r}" for name, rule in self.adjuster.rules.items())
+        return f"@degradable({rules})"
+
+    def plan(self, op: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any], inner: Callable[..., Plan]) -> Plan:
+        """
+        Call what is below with arguments that suit the level.
+        """
+        # A call that began quietly was made at FULL, whatever holds now.
+        level = DegradationLevel.FULL if op.admitted(self.scope) is not None else self.scope.effective()
+        if op.level_override is not None and op.level_override < level:
+            level = op.level_override
+        op.level = level
+        op.adjusted = (self.adjuster, args, kwargs)
+        args, kwargs, changes = self.adjuster.adjust(level, args, dict(kwargs))
+        op.changes.update(changes)
+        return (yield from inner(op, args, kwargs))

@@ -1,0 +1,230 @@
+"""
+What a decorator leaves on a function: options, and how they become a policy at their place.
+
+A spec is what the user wrote, checked. It holds no state, pickles, and binds to
+any registry: to another one, to the same one in another process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from resilient.chain import FallbackChain
+from resilient.errors import PolicyError
+from resilient.levels import DegradationLevel
+from resilient.policies.adjusting import Adjuster
+from resilient.policies.circuit import CIRCUIT_OPTIONS, CircuitPolicy
+from resilient.policies.degradation import DegradePolicy
+from resilient.policies.fallback import FALLBACK_OPTIONS, Fallback, FallbackPolicy
+from resilient.policies.recovery import RECOVERY_OPTIONS, RecoverPolicy
+from resilient.policies.retry import RETRY_OPTIONS, RetryPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from resilient.pipeline import Bound
+    from resilient.policies.rules import Rule
+    from resilient.registry import Registry
+
+__all__ = ["CircuitSpec", "DegradeSpec", "FallbackSpec", "RecoverSpec", "RetrySpec", "Site", "Spec"]
+
+
+class Site:
+    """
+    Where a policy is put.
+
+    Args:
+        fn: The raw function.
+        name: Its name in the registry.
+        registry: The function's registry.
+        is_async: Whether it is async.
+        replaces: Whether it takes the place of an earlier function of that name.
+    """
+
+    __slots__ = ("fn", "is_async", "name", "registry", "replaces")
+
+    def __init__(
+        self, fn: Callable[..., Any], name: str, registry: Registry, *, is_async: bool, replaces: bool
+    ) -> None:
+        self.fn = fn
+        self.name = name
+        self.registry = registry
+        self.is_async = is_async
+        self.replaces = replaces
+
+
+class Spec:
+    """
+    The base of specs: a kind, and the checked options that were given.
+    """
+
+    kind: str
+
+    def __init__(self, given: Mapping[str, Any]) -> None:
+        self.given = dict(given)
+
+    def check(self, fn: Callable[..., Any], name: str, *, is_async: bool) -> None:
+        """
+        Look for what this function cannot carry.
+
+        Raises:
+            PolicyError: With everything that cannot be meant.
+        """
+
+    def bind(self, site: Site) -> Bound:
+        """
+        Return the policy at *site*.
+        """
+        raise NotImplementedError  # pragma: no cover - each kind has its own
+
+
+class RetrySpec(Spec):
+    """
+    What ``@retry`` was given.
+    """
+
+    kind = "retry"
+
+    def bind(self, site: Site) -> Bound:
+        """
+        Return the retry policy at *site*.
+        """
+        return RetryPolicy({**RETRY_OPTIONS.defaults(), **self.given}, site.registry.hub)
+
+
+class CircuitSpec(Spec):
+    """
+    What ``@circuit`` was given.
+
+    Args:
+        name: The circuit's name; None: the function's own.
+        given: The checked options.
+    """
+
+    kind = "circuit"
+
+    def __init__(self, name: str | None, given: Mapping[str, Any]) -> None:
+        super().__init__(given)
+        self.name = name
+
+    def bind(self, site: Site) -> Bound:
+        """
+        Return the circuit policy at *site*.
+        """
+        if self.name is None:
+            breaker = site.registry.own_circuit(site.name, self.given, replace=site.replaces)
+        else:
+            where = f"@circuit({self.name!r}) on {site.name}"
+            breaker = site.registry.claim_circuit(self.name, self.given, where)
+        return CircuitPolicy(breaker)
+
+    def options(self) -> dict[str, Any]:
+        """
+        Return a value for every option.
+        """
+        return {**CIRCUIT_OPTIONS.defaults(), **self.given}
+
+
+class FallbackSpec(Spec):
+    """
+    What ``@fallback_chain`` was given.
+
+    Args:
+        entries: What is tried, in order.
+        given: The checked options.
+    """
+
+    kind = "fallback_chain"
+
+    def __init__(self, entries: tuple[Fallback, ...], given: Mapping[str, Any]) -> None:
+        super().__init__(given)
+        self.entries = entries
+
+    def check(self, fn: Callable[..., Any], name: str, *, is_async: bool) -> None:  # noqa: ARG002 - Spec's signature
+        """
+        Refuse async entries behind a sync function.
+        """
+        wrong = [entry.name for entry in self.entries if entry.is_async and not is_async]
+        if wrong:
+            where = f"@fallback_chain on {name}"
+            problems = [
+                f"{one!r} is async and {name} is not, so nobody would await it; make {name} async, or give a sync entry"
+                for one in wrong
+            ]
+            raise PolicyError(where, problems)
+
+    def bind(self, site: Site) -> Bound:
+        """
+        Return the fallback policy at *site*; a chain with a name is the registry's.
+        """
+        name = self.given.get("name")
+        if name is None:
+            chain = FallbackChain(site.name, self.entries, site.registry)
+        else:
+            chain = site.registry.chain(name)
+            for entry in self.entries:
+                chain.add_fallback(entry)
+        return FallbackPolicy(chain, self.given.get("on", FALLBACK_OPTIONS.options["on"].default))
+
+
+class DegradeSpec(Spec):
+    """
+    What ``@degradable`` was given.
+
+    Args:
+        rules: By parameter name or path.
+        given: ``scope``, ``only_below`` and ``floor``, where given.
+    """
+
+    kind = "degradable"
+
+    def __init__(self, rules: Mapping[str, Rule | bool], given: Mapping[str, Any]) -> None:
+        super().__init__(given)
+        self.rules = dict(rules)
+
+    def _adjuster(self, fn: Callable[..., Any], name: str, report: Callable[[str, Exception], None] | None) -> Adjuster:
+        return Adjuster(
+            fn,
+            self.rules,  # type: ignore[arg-type]  # True is refused there, with the remedy
+            where=f"@degradable on {name}",
+            only_below=self.given.get("only_below"),
+            floor=self.given.get("floor"),
+            report=report,
+        )
+
+    def check(self, fn: Callable[..., Any], name: str, *, is_async: bool) -> None:  # noqa: ARG002 - Spec's signature
+        """
+        Refuse rules that the function has no parameter for.
+        """
+        self._adjuster(fn, name, None)
+
+    def bind(self, site: Site) -> Bound:
+        """
+        Return the degradation policy at *site*.
+        """
+        registry = site.registry
+
+        def report(rule: str, error: Exception) -> None:
+            registry.hub.report(f"rule {rule!r} of @degradable on {site.name}", error)
+
+        adjuster = self._adjuster(site.fn, site.name, report)
+        for feature in adjuster.features():
+            level = getattr(adjuster.rules[feature], "level", DegradationLevel.FULL)
+            registry.degradation.register_feature(feature, level)
+        return DegradePolicy(adjuster, registry.degradation.scope(self.given.get("scope")))
+
+
+class RecoverSpec(Spec):
+    """
+    What ``@recoverable`` was given.
+    """
+
+    kind = "recoverable"
+
+    def bind(self, site: Site) -> Bound:
+        """
+        Return the recovery policy at *site*.
+        """
+        options = {**RECOVERY_OPTIONS.defaults(), **self.given}
+        return RecoverPolicy(options, site.registry, is_async=site.is_async)

@@ -1,0 +1,299 @@
+r"""
+Text from strangers, made safe: bounded, one line, without secrets.
+
+Messages of exceptions are written by other people's code. What is kept of them
+is cut at 2,048 characters (`safe_str`, `cut`); what people and logs get to see
+is redacted and escaped as well (`readable`), on reading and not on recording:
+most errors are never looked at.
+
+Redaction is by shape and by key name. It rather hides a harmless word than
+shows a secret, but it cannot know a secret that looks like nothing; patterns
+of your own cover those.
+"""
+
+from __future__ import annotations
+
+import re
+from types import WrapperDescriptorType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+__all__ = ["LIMIT", "REDACTED", "cut", "escape", "readable", "redact", "safe_repr", "safe_str", "type_name"]
+
+LIMIT = 2048
+"""The number of characters kept of a text."""
+
+REDACTED = "[redacted]"
+"""What stands in the place of a secret."""
+
+_CUT = "...[cut]"
+_NAME_LIMIT = 200
+_DEPTH = 8
+_FEW = 8
+_LATIN_1 = 0xFF
+_PLANE_0 = 0xFFFF
+
+# C getters that no subclass, metaclass or property can stand in front of.
+_args_of: Callable[[BaseException], tuple[Any, ...]] = BaseException.__dict__["args"].__get__
+_name_of: Callable[[type], str] = type.__dict__["__name__"].__get__
+_DEFAULT_STR = BaseException.__str__
+
+
+# -- Bounded text ---------------------------------------------------------------
+
+
+def cut(text: str, limit: int = LIMIT) -> str:
+    """
+    Return *text*, or as much of it as fits into *limit* characters with a marker at its end.
+    """
+    if len(text) <= limit:
+        return text
+    return text[: max(limit - len(_CUT), 0)] + _CUT[:limit]
+
+
+def type_name(exc: BaseException) -> str:
+    """
+    Return the name of *exc*'s real class, whatever its ``__class__`` claims.
+    """
+    name = _name_of(type(exc))
+    return name if len(name) <= _NAME_LIMIT else cut(name, _NAME_LIMIT)
+
+
+def safe_str(exc: BaseException, limit: int = LIMIT) -> str:
+    """
+    Return the message of *exc*, never more than *limit* characters of it.
+
+    An `Exception` raised by the exception's own code is swallowed, and the text
+    of an exception without a ``__str__`` of its own is built only as far as it
+    is kept: a message of a gigabyte or a million arguments cost nothing.
+
+    Args:
+        exc: The exception.
+        limit: Characters to keep, the marker for a cut included.
+
+    Returns:
+        The message, or ``<unprintable Name>`` where it has none to give.
+    """
+    try:
+        text = _message(exc, limit)
+        if type(text) is not str:  # A subclass may have methods of its own.
+            text = str.__getitem__(text, slice(limit + 1))
+    except Exception:  # noqa: BLE001 - whatever the exception's own code raises, its text is only decoration
+        return f"<unprintable {type_name(exc)}>"
+    return text if len(text) <= limit else cut(text, limit)
+
+
+def safe_repr(value: object, limit: int = LIMIT) -> str:
+    """
+    Return ``repr(value)``, at most *limit* characters; built-in containers are rendered only so far.
+
+    Returns:
+        The text, or ``<unprintable Name>`` where the value's own code raises.
+    """
+    try:
+        text = _rendered(value, limit)
+    except Exception:  # noqa: BLE001 - see safe_str
+        return f"<unprintable {cut(_name_of(type(value)), _NAME_LIMIT)}>"
+    return cut(text, limit)
+
+
+def _message(exc: BaseException, limit: int) -> str:
+    method = type(exc).__str__
+    if type(method) is not WrapperDescriptorType:
+        return str(exc)  # Written in Python: it has to run.
+    args = _args_of(exc)
+    if method is _DEFAULT_STR:
+        if len(args) == 1:
+            return _shown(args[0], limit)
+        return _rendered(args, limit) if args else ""
+    if method is KeyError.__str__ and len(args) == 1:
+        return _rendered(args[0], limit)
+    # The other built-in ones join a few arguments; with a long one or many of
+    # them, the arguments say the same without being joined first.
+    if len(args) > _FEW or any(isinstance(arg, str | bytes) and len(arg) > limit for arg in args):
+        return _rendered(args, limit)
+    return str(exc)
+
+
+def _shown(arg: object, limit: int) -> str:
+    if type(arg) is str:
+        return arg
+    if isinstance(arg, str) and type(arg).__str__ is str.__str__:
+        return str.__getitem__(arg, slice(limit + 1))
+    if type(arg) in _BRACKETS or type(arg) is bytes:
+        return _rendered(arg, limit)
+    return str(arg)
+
+
+def _rendered(value: object, limit: int) -> str:
+    # repr(value), broken off soon after *limit* characters.
+    pieces: list[str] = []
+    size = 0
+    for piece in _pieces(value, limit, 0):
+        pieces.append(piece)
+        size += len(piece)
+        if size > limit:
+            break
+    return "".join(pieces)
+
+
+_BRACKETS: dict[type, tuple[str, str]] = {
+    dict: ("{", "}"),
+    frozenset: ("frozenset({", "})"),
+    list: ("[", "]"),
+    set: ("{", "}"),
+    tuple: ("(", ")"),
+}
+
+
+def _pieces(value: Any, limit: int, depth: int) -> Iterator[str]:
+    kind = type(value)
+    if kind is str or kind is bytes:
+        yield repr(value[: limit + 1])
+    elif kind not in _BRACKETS or not value:
+        yield repr(value)
+    elif depth == _DEPTH:
+        yield "..."
+    else:
+        opening, closing = _BRACKETS[kind]
+        yield opening
+        for index, item in enumerate(value):
+            if index:
+                yield ", "
+            yield from _pieces(item, limit, depth + 1)
+            if kind is dict:
+                yield ": "
+                yield from _pieces(value[item], limit, depth + 1)
+        yield f",{closing}" if kind is tuple and len(value) == 1 else closing
+
+
+# -- One line -------------------------------------------------------------------
+
+# Controls, DEL and C1; bidi marks, overrides and isolates; line and paragraph
+# separators; invisible spaces, fillers and tags; lone surrogates. Joiners
+# (U+200C, U+200D) stay: scripts and emoji need them.
+_UNSAFE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
+    "\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
+)
+_SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
+
+
+def escape(text: str) -> str:
+    r"""
+    Return *text* as one line that neither steers a terminal nor breaks UTF-8 or JSON.
+
+    Unsafe characters become visible: ``\n``, ``\r``, ``\t``, ``\x1b``,
+    ``\u202e``. Backslashes stay as they are, so this is not reversible.
+    """
+    return text if text.isprintable() else _UNSAFE.sub(_visible, text)
+
+
+def _visible(match: re.Match[str]) -> str:
+    char = match[0]
+    code = ord(char)
+    if code <= _LATIN_1:
+        return _SHORT.get(char) or f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code <= _PLANE_0 else f"\\U{code:08x}"
+
+
+# -- No secrets -----------------------------------------------------------------
+
+# Each pattern is linear: runs are possessive or end at a character they cannot
+# contain, and what may stand between two parts is bounded.
+
+# Secrets that are known by their looks alone.
+_SHAPES = re.compile(
+    r"""
+      -----BEGIN\ [A-Z ]{0,40}PRIVATE\ KEY-----(?s:.)*?(?:-----END\ [A-Z ]{0,40}-----|\Z)
+    | (?<![A-Za-z0-9])(?:
+        sk-[\w-]{6,}+
+      | [prs]k_(?:live|test)_[\w-]++
+      | hf_(?:(?=[a-z]*+[A-Z0-9])[A-Za-z0-9]{6,}+|[a-z]{14,}+)
+      | gh[oprsu]_[\w-]{6,}+
+      | github_pat_[\w-]{6,}+
+      | glpat-[\w-]{6,}+
+      | xox[abeoprs]-[\w-]{6,}+
+      | A[KS]IA[A-Z0-9]{8,}+
+      | AIza[\w-]{16,}+
+      | eyJ[\w-]{6,}+(?:\.[\w-]*+){0,4}
+      )
+    """,
+    re.VERBOSE,
+)
+
+# scheme://user:password@host
+_USERINFO = re.compile(r"(?<=://)[^\s/?#]*@")
+
+# The schemes of an Authorization header, wherever they stand. "basic" is a word
+# too: what follows it has to look encoded.
+_SCHEMES = re.compile(
+    r"""
+    (?<![A-Za-z0-9])
+    (?: ((?i:bearer)\s{1,8}) (?!(?i:tokens?|auth\w*+|scheme|header)\b|\[redacted\]) [^\s,;"'<>]++
+      | ((?i:basic)\s{1,8}) (?=[a-z]*+[A-Z0-9=+/]) [A-Za-z0-9+/=_.-]{4,}+ )
+    """,
+    re.VERBOSE,
+)
+
+# Headers whose whole line is secret.
+_HEADERS = re.compile(r"""(?i)(\b(?:cookie|set-cookie|authorization)\s{0,8}:\s{0,8})(?![\s"'\[({])[^\r\n]++""")
+
+_KEY = r"""
+    (?: (?: pass(?:word|wd|phrase|code) | pwd | secret | credential | cookie )s?
+      | (?: api | access | private | secret | signing | encryption | account ) [_-]? key
+      | token | authorization | session | signature
+      | (?<=[?&]) (?: key | sig | code | auth | pass )
+    )
+    (?: [_-]? (?: id | key | value | data | hash | token | \d{1,4} ) )?
+"""
+_KEYED = re.compile(
+    rf"""
+    ( {_KEY} (?:\\{{0,8}}["'])? \]? \s{{0,8}} (?: => | [:=] ) \s{{0,8}} )
+    (?! (?: none | null | true | false ) (?: [\s,;&)\]}}] | \Z ) )
+    (?: (?: [bfru]{{0,2}} (?P<open> (\\{{0,8}}) ["'] ) (?: (?!(?P=open)) (?: \\. | . ) )*+ (?P<close> (?P=open) | \Z ) )
+      | [\[({{] [^\])}}]*+ [\])}}]? [^\s&,;]*+
+      | (?: (?: bearer | basic | digest | negotiate | token ) \s{{1,8}} )?
+        (?P<bare> (?: [^\s&,;] | [,;] (?! \s{{0,8}} ["']? [a-z_][\w.-]{{0,40}} ["']? \s{{0,8}} [:=] ) )++ )
+    )
+    """,
+    re.VERBOSE | re.IGNORECASE | re.DOTALL,
+)
+_CLOSERS = ",;.)]}>\"'"
+
+
+def redact(text: str, patterns: Iterable[str | re.Pattern[str]] = ()) -> str:
+    """
+    Return *text* with what looks like a secret replaced by ``[redacted]``.
+
+    Args:
+        text: Any text. Where *patterns* has compiled ones, it is cut at 2,048
+            characters first, which bounds what a bad expression can cost.
+        patterns: More to hide: substrings as they are, or compiled expressions.
+    """
+    for pattern in patterns:
+        if isinstance(pattern, str):
+            text = text.replace(pattern, REDACTED) if pattern else text
+        else:
+            text = pattern.sub(REDACTED, cut(text))
+    text = _SHAPES.sub(REDACTED, text)
+    text = _USERINFO.sub(f"{REDACTED}@", text)
+    text = _HEADERS.sub(rf"\1{REDACTED}", text)
+    text = _KEYED.sub(_hide_value, text)
+    return _SCHEMES.sub(lambda match: f"{match[1] or match[2]}{REDACTED}", text)
+
+
+def _hide_value(match: re.Match[str]) -> str:
+    if match["open"] is not None:
+        return f"{match[1]}{match['open']}{REDACTED}{match['close']}"
+    bare = match["bare"] or ""
+    return f"{match[1]}{REDACTED}{bare[len(bare.rstrip(_CLOSERS)) :]}"
+
+
+def readable(text: str) -> str:
+    """
+    Return *text* as people and logs get it: redacted, then escaped.
+    """
+    return escape(redact(text))
