@@ -57,7 +57,8 @@ coverage: $(VENV)/.dev-installed ## run the tests and ask for every line and bra
 	@$(PY) -m coverage run -m pytest
 	@$(PY) -m coverage report
 
-bench: $(VENV)/.dev-installed ## run the benchmarks
+bench: $(VENV)/.dev-installed ## run the benchmarks, beside those of other libraries
+	@$(PIP_INSTALL) '.[dev,bench]'
 	@$(PY) -m benchmarks
 
 bench-quick: $(VENV)/.dev-installed ## run the benchmarks shortly

@@ -29,6 +29,7 @@ from resilient.errors import (
 )
 from resilient.health import HealthSnapshot
 from resilient.levels import DegradationLevel
+from resilient.mechanism import RetryMechanism
 from resilient.outcome import Outcome
 from resilient.playbooks.context import RecoveryContext
 from resilient.playbooks.procedure import RecoveryProcedure
@@ -37,6 +38,7 @@ from resilient.policies.fallback import Fallback
 from resilient.policies.rules import cap, enabled_from, ladder, scale
 from resilient.registry import Registry, default_registry, health
 from resilient.resilience import AsyncResilience, Resilience, resilience_of
+from resilient.system import ErrorHandlingSystem
 
 CircuitBreakerState = CircuitState
 
@@ -55,6 +57,7 @@ __all__ = [
     "DegradationLevel",
     "ErrorAnalytics",
     "ErrorCategory",
+    "ErrorHandlingSystem",
     "ErrorInfo",
     "ErrorSeverity",
     "Fallback",
@@ -72,6 +75,7 @@ __all__ = [
     "ResilientError",
     "ResilientWarning",
     "RetryConfig",
+    "RetryMechanism",
     "Transient",
     "at_level",
     "cap",

@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from resilient.classify import Classifier
 from resilient.clock import SYSTEM_CLOCK
-from resilient.errors import PolicyError, ResilientWarning
+from resilient.errors import FallbackChainExhaustedError, PolicyError, ResilientWarning
+from resilient.forks import survives_fork
 from resilient.hub import Hub
 from resilient.pipeline import Pipeline
-from resilient.policies.fallback import Fallback, FallbackPolicy, as_fallback
-from resilient.policies.options import describe, text
+from resilient.policies.base import Plan, Raised, Returned
+from resilient.policies.fallback import Fallback, FallbackPolicy, as_fallbacks, offer, offered
+from resilient.policies.options import describe, same, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from resilient.operation import Operation
     from resilient.policies.matching import Errors
     from resilient.registry import Registry
 
@@ -26,6 +29,9 @@ __all__ = ["FallbackChain"]
 
 # More entries than this are a sign of entries that are added again at every call.
 _MANY = 32
+
+# What a decorated function is counted as.
+_PRIMARY = "primary"
 
 
 class FallbackChain:
@@ -48,13 +54,21 @@ class FallbackChain:
             msg = f"FallbackChain(): name {error}, got {describe(name)}"
             raise PolicyError(msg) from None
         self.name = name
-        self.hub = registry.hub if registry is not None else Hub(clock=SYSTEM_CLOCK, classifier=Classifier())
+        self.hub: Hub = registry.hub if registry is not None else Hub(clock=SYSTEM_CLOCK, classifier=Classifier())
         # Replaced whole: calls in flight go on with the entries they began with.
         self.entries: tuple[Fallback, ...] = ()
+        # The same as they were given, some of them under other names.
+        self._given: tuple[Fallback, ...] = ()
+        # What `call` and `execute` go through, made when first used.
+        self._pipeline: Pipeline | None = None
         self._renew_locks()
         self._zero()
-        for entry in entries:
-            self._add(as_fallback(entry))
+        fallbacks, problems = as_fallbacks(entries)
+        if problems:
+            raise PolicyError(f"FallbackChain({name!r})", problems)
+        for entry in fallbacks:
+            self._add(entry)
+        survives_fork(self)
 
     def _renew_locks(self) -> None:
         self._lock = threading.RLock()
@@ -70,7 +84,7 @@ class FallbackChain:
         return f"<FallbackChain {self.name!r}: {' -> '.join(entry.name for entry in self.entries) or 'empty'}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return FallbackChain, (self.name, self.entries)
+        return FallbackChain, (self.name, self._given)
 
     # -- building ----------------------------------------------------------
 
@@ -108,17 +122,32 @@ class FallbackChain:
         return self
 
     def _add(self, entry: Fallback) -> None:
-        with self._lock:
-            if entry in self.entries:
+        while True:
+            given = self._given
+            # Functions may be objects with an __eq__ of their own: no user code under the lock.
+            if any(same(entry, one) for one in given):
                 return
-            self.entries = (*self.entries, entry)
-            many = len(self.entries) == _MANY + 1
-        if many:
+            with self._lock:
+                if self._given is given:
+                    self._given = (*given, entry)
+                    self.entries = (*self.entries, self._with_own_name(entry))
+                    break
+        if len(given) == _MANY:
             msg = (
                 f"fallback chain {self.name!r} has more than {_MANY} entries; is one added at every call?"
                 " Add entries once, where the chain is made"
             )
             warnings.warn(msg, ResilientWarning, stacklevel=3)
+
+    def _with_own_name(self, entry: Fallback) -> Fallback:
+        """
+        Return *entry*, as ``name#2`` and so on where its name is taken: it is counted by its name.
+        """
+        taken = {_PRIMARY, *(one.name for one in self.entries)}
+        name, number = entry.name, 2
+        while name in taken:
+            name, number = f"{entry.name}#{number}", number + 1
+        return entry if name == entry.name else entry.renamed(name)
 
     # -- calling -----------------------------------------------------------
 
@@ -127,41 +156,42 @@ class FallbackChain:
         Call the first entry, then each in order until one returns.
 
         Raises:
-            FallbackChainExhaustedError: All that were offered have failed.
+            FallbackChainExhaustedError: All that were offered have failed, or none was.
             PolicyError: The chain is empty, or an entry is async.
         """
-        first, pipeline = self._direct()
-        for entry in (first, *self.entries[1:]):
+        for entry in self.entries:
             if entry.is_async:
                 msg = f"fallback chain {self.name!r}: entry {entry.name!r} is async; use `await chain.execute(...)`"
                 raise PolicyError(msg)
+        pipeline = self._direct()
         number = pipeline.ticks.__next__()
-        return pipeline.enter(number, args, _with(first, kwargs), op=pipeline.operation_of(number, first.func))
+        return pipeline.enter(number, args, kwargs, op=pipeline.operation_of(number, _nothing))
 
     async def execute(self, *args: Any, **kwargs: Any) -> Any:
         """
         Do what `call` does, and await what can be awaited.
         """
-        first, pipeline = self._direct()
+        pipeline = self._direct()
         number = pipeline.ticks.__next__()
-        op = pipeline.operation_of(number, first.func)
-        return await pipeline.aenter(number, args, _with(first, kwargs), op=op)
+        return await pipeline.aenter(number, args, kwargs, op=pipeline.operation_of(number, _nothing))
 
-    def _direct(self) -> tuple[Fallback, Pipeline]:
-        entries = self.entries
-        if not entries:
+    def _direct(self) -> Pipeline:
+        if not self.entries:
             msg = f"fallback chain {self.name!r} is empty; add an entry with add_fallback(function)"
             raise PolicyError(msg)
-        first = entries[0]
-        pipeline = Pipeline(None, self.name)
-        pipeline.install((FallbackPolicy(_Rest(self, first, entries[1:]), first.on),), self.hub)  # type: ignore[arg-type]
-        return first, pipeline
+        pipeline = self._pipeline
+        if pipeline is None:
+            # Two threads may each make one; both work, and one of them stays.
+            pipeline = Pipeline(None, self.name)
+            pipeline.install((_FromTheTop(self),), self.hub)
+            self._pipeline = pipeline
+        return pipeline
 
     # -- counting ----------------------------------------------------------
 
     def count_primary(self, *, succeeded: bool) -> None:
         """
-        Count a call of what the chain stands in for.
+        Count a call of what the chain stands in for, which was no quiet one.
         """
         with self._lock:
             self._primary_counts[succeeded] += 1
@@ -174,8 +204,7 @@ class FallbackChain:
         Count a call of the entry *name*.
         """
         with self._lock:
-            counts = self._counts.setdefault(name, [0, 0])
-            counts[succeeded] += 1
+            self._counts.setdefault(name, [0, 0])[succeeded] += 1
 
     def count_run(self, winner: str | None) -> None:
         """
@@ -187,55 +216,77 @@ class FallbackChain:
                 self._successes += 1
                 self._last = winner
 
+    def _quiet(self) -> int:
+        """
+        Return how many calls of decorated functions returned at once: those count themselves, and tell no chain.
+        """
+        return sum(
+            pipeline.counts.quiet
+            for pipeline in self.hub.pipelines()
+            for policy in pipeline.policies
+            if type(policy) is FallbackPolicy and policy.chain is self
+        )
+
     def get_stats(self) -> dict[str, dict[str, int]]:
         """
         Return attempts, successes and failures by entry; ``"primary"`` is what a decorated chain stands in for.
+
+        A call of a decorated function that is under way counts as returned until it fails.
         """
+        quiet = self._quiet()
         with self._lock:
             stats = {name: _stats(counts) for name, counts in self._counts.items()}
-            if any(self._primary_counts):
-                stats = {"primary": _stats(self._primary_counts), **stats}
+            failures, successes = self._primary_counts
+        if failures or successes or quiet:
+            stats = {_PRIMARY: _stats([failures, successes + quiet]), **stats}
         for entry in self.entries:
             stats.setdefault(entry.name, _stats([0, 0]))
         return stats
 
     def get_statistics(self) -> dict[str, Any]:
         """
-        Return ``last_successful_fallback`` (a name or None) and ``overall_success_rate`` per run (1.0 before the first).
+        Return ``last_successful_fallback`` (a name or None) and ``overall_success_rate``, of runs (1.0 before any).
         """
+        quiet = self._quiet()
         with self._lock:
-            rate = self._successes / self._runs if self._runs else 1.0
+            runs = self._runs + quiet
+            rate = (self._successes + quiet) / runs if runs else 1.0
             return {"last_successful_fallback": self._last, "overall_success_rate": rate}
 
     def reset(self) -> None:
         """
-        Zero the counts; entries stay.
+        Zero the counts; entries stay. Calls that returned at once are zeroed with the functions' own counts.
         """
         with self._lock:
             self._zero()
 
 
-class _Rest:
+class _FromTheTop(FallbackPolicy):
     """
-    A chain seen from its first entry, which is called as the primary.
+    A chain without a primary: the first entry that is offered takes its place.
     """
 
-    def __init__(self, chain: FallbackChain, first: Fallback, entries: tuple[Fallback, ...]) -> None:
-        self._chain = chain
-        self._first = first
-        self.name = chain.name
-        self.entries = entries
-        self.count_entry = chain.count_entry
-        self.count_run = chain.count_run
+    def plan(self, op: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any], inner: Callable[..., Plan]) -> Plan:
+        chain = self.chain
+        entries = iter(chain.entries)
+        for entry in entries:
+            if not (yield from offered(entry, None, op)):
+                continue
+            op.fn = entry.func
+            outcome = yield from inner(op, args, entry.adds(kwargs))
+            chain.count_entry(entry.name, succeeded=type(outcome) is Returned)
+            if type(outcome) is Returned:
+                chain.count_run(entry.name)
+                return outcome
+            return (yield from offer(chain, entries, outcome, op, args, kwargs))  # type: ignore[arg-type]
+        chain.count_run(None)
+        return Raised(FallbackChainExhaustedError(chain.name))
 
-    def count_primary(self, *, succeeded: bool) -> None:
-        self._chain.count_entry(self._first.name, succeeded=succeeded)
-        if succeeded:
-            self._chain.count_run(self._first.name)
 
-
-def _with(entry: Fallback, kwargs: dict[str, Any]) -> dict[str, Any]:
-    return kwargs if entry.kwargs is None else {**kwargs, **entry.kwargs}
+def _nothing() -> None:
+    """
+    Stand for an entry until one is chosen.
+    """
 
 
 def _stats(counts: list[int]) -> dict[str, int]:

@@ -12,9 +12,9 @@ import random
 import sys
 import time
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-__all__ = ["SYSTEM_CLOCK", "SYSTEM_RNG", "Clock", "Rng", "SystemClock"]
+__all__ = ["SYSTEM_CLOCK", "SYSTEM_RNG", "Clock", "Rng", "SystemClock", "blocks_event_loop", "runs_on_trio"]
 
 
 class Clock(Protocol):
@@ -66,9 +66,23 @@ class SystemClock:
 
     __slots__ = ()
 
-    # Methods that are the C functions themselves: a call costs no frame.
-    monotonic = staticmethod(time.monotonic)
-    sleep = staticmethod(time.sleep)
+    if TYPE_CHECKING:
+
+        def monotonic(self) -> float:
+            """
+            Return seconds on a clock that never steps.
+            """
+            ...
+
+        def sleep(self, seconds: float, /) -> None:
+            """
+            Block this thread for *seconds*.
+            """
+            ...
+    else:
+        # The C functions themselves: a call costs no frame.
+        monotonic = staticmethod(time.monotonic)
+        sleep = staticmethod(time.sleep)
 
     def now(self) -> datetime:
         """
@@ -98,6 +112,17 @@ def runs_on_trio() -> bool:
     """
     trio = sys.modules.get("trio")
     return trio is not None and trio.lowlevel.in_trio_task()
+
+
+def blocks_event_loop() -> bool:
+    """
+    Tell whether a sync wait would hold up an event loop that this thread runs.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return runs_on_trio()
+    return True
 
 
 SYSTEM_CLOCK = SystemClock()

@@ -10,11 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from resilient.errors import PolicyError
-from resilient.policies import circuit, retry
+from resilient.policies import circuit, retry_options
 from resilient.policies.options import UNSET, OptionTable, Unset
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import timedelta
 
     from resilient.policies.matching import Errors
@@ -31,7 +31,7 @@ class Config:
     """
 
     table: ClassVar[OptionTable]
-    check_together: ClassVar[Callable[[dict[str, Any]], list[str]]]
+    check_together: ClassVar[staticmethod[[Mapping[str, Any]], list[str]]]
     # Field names that differ from the decorator's.
     renamed: ClassVar[dict[str, str]] = {}
 
@@ -63,7 +63,7 @@ class Config:
         return [back.get(name, name) for name in self.table.options]
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self.given == other.given  # type: ignore[attr-defined]
+        return isinstance(other, Config) and type(self) is type(other) and self.given == other.given
 
     def __hash__(self) -> int:
         return hash((type(self), tuple(sorted(self.given))))
@@ -106,8 +106,8 @@ class RetryConfig(Config):
         PolicyError: With everything that cannot be meant, at once.
     """
 
-    table = retry.RETRY_OPTIONS
-    check_together = staticmethod(retry.check_together)
+    table: ClassVar[OptionTable] = retry_options.RETRY_OPTIONS
+    check_together: ClassVar[staticmethod[[Mapping[str, Any]], list[str]]] = staticmethod(retry_options.check_together)
     renamed: ClassVar[dict[str, str]] = {"retryable_exceptions": "on"}
 
     if TYPE_CHECKING:
@@ -175,8 +175,8 @@ class CircuitBreakerConfig(Config):
         PolicyError: With everything that cannot be meant, at once.
     """
 
-    table = circuit.CIRCUIT_OPTIONS
-    check_together = staticmethod(circuit.check_together)
+    table: ClassVar[OptionTable] = circuit.CIRCUIT_OPTIONS
+    check_together: ClassVar[staticmethod[[Mapping[str, Any]], list[str]]] = staticmethod(circuit.check_together)
     renamed: ClassVar[dict[str, str]] = {"timeout": "open_for"}
 
     if TYPE_CHECKING:

@@ -6,7 +6,7 @@ what is decorated               what comes of it            cost of a quiet call
 ==============================  ==========================  ====================
 function, lambda, ``async def``  a closure                   about 1.6 units
 ``classmethod``, ``staticmethod``  the same, around a closure  the same
-callable object, partial,       a wrapt object proxy        about 6 units
+callable object, partial,       a wrapt object proxy        about 2 units
 builtin, foreign wrapper
 ==============================  ==========================  ====================
 
@@ -15,59 +15,99 @@ A unit is the cost of one plain `functools.wraps` closure.
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
+import sys
 import types
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import wrapt
 
 from resilient.errors import DecorationError, PolicyError, PolicyOrderWarning
-from resilient.policies.options import describe
+from resilient.pipeline import Pipeline
+from resilient.policies.options import describe, is_async
 from resilient.registry import default_registry
 from resilient.resilience import AsyncResilience, Resilience
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from resilient.registry import Registry
     from resilient.specs import Spec
 
+if TYPE_CHECKING:
+    # Only type checkers know it by its parameter.
+    _Proxy = wrapt.ObjectProxy[Callable[..., Any]]
+else:
+    _Proxy = wrapt.ObjectProxy
+
 __all__ = ["GuardedCallable", "decorate", "name_of"]
 
 
-class GuardedCallable(wrapt.ObjectProxy):  # type: ignore[misc]  # wrapt's C class has no stub to subclass
+class GuardedCallable(_Proxy):
     """
     A callable object under policies; in all else it is the object itself.
+
+    Each is of a subclass of its own, whose ``__call__`` is the guard itself: a
+    method that called the guard would be one more frame in each traceback, and
+    would not be a coroutine function where the object's is.
     """
 
     def __init__(self, wrapped: Callable[..., Any], resilience: Resilience[..., Any]) -> None:
         super().__init__(wrapped)
         self._self_resilience = resilience
-        self._self_guard = resilience.pipeline.aguard() if resilience.is_async else resilience.pipeline.guard()
+
+    @classmethod
+    def around(cls, wrapped: Callable[..., Any], resilience: Resilience[..., Any], guard: Callable[..., Any]) -> Self:
+        """
+        Return *wrapped*, called through *guard*.
+        """
+        kind: Any = type(cls.__name__, (cls,), {"__call__": staticmethod(guard), "__module__": cls.__module__})
+        result: Self = kind(wrapped, resilience)
+        return result
 
     @property
     def resilience(self) -> Resilience[..., Any]:
         """
         The object's policies and counts.
         """
-        return self._self_resilience  # type: ignore[no-any-return]
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._self_guard(*args, **kwargs)
+        return self._self_resilience
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
-        if instance is None or not hasattr(type(self.__wrapped__), "__get__"):
+        wrapped = self.__wrapped__
+        get = getattr(type(wrapped), "__get__", None)
+        # What binds to nothing, or is bound already, is not bound here either.
+        if instance is None or get is None or get(wrapped, instance, owner) is wrapped:
             return self
-        return types.MethodType(self, instance)
+        bound: Any = self  # its class has a __call__: see `around`
+        return types.MethodType(bound, instance)
 
-    def __reduce_ex__(self, protocol: object) -> tuple[Any, ...]:
+    def __copy__(self) -> Any:
+        return _rebuild(copy.copy(self.__wrapped__), self._self_resilience.specs)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return _rebuild(copy.deepcopy(self.__wrapped__, memo), self._self_resilience.specs)
+
+    def __reduce_ex__(self, protocol: object) -> Any:
+        # By reference where it can be found, as functions are.
+        name = getattr(self, "__qualname__", "")
+        module = getattr(self, "__module__", None) or "__main__"
+        if module != "__main__" and _found(module, name) is self:
+            return name
         return _rebuild, (self.__wrapped__, self._self_resilience.specs)
 
 
+def _found(module: str, name: str) -> Any:
+    try:
+        return functools.reduce(getattr, name.split("."), sys.modules.get(module))
+    except AttributeError:
+        return None
+
+
 def _rebuild(fn: Callable[..., Any], specs: tuple[Spec, ...]) -> Any:
-    return _build(fn, specs, default_registry())
+    return _build(fn, specs, default_registry(), replaces=False)
 
 
 def decorate(target: Any, spec: Spec, registry: Registry | None) -> Any:
@@ -87,47 +127,76 @@ def decorate(target: Any, spec: Spec, registry: Registry | None) -> Any:
         return type(target)(decorate(target.__func__, spec, registry))
     _refuse(target, spec.kind)
     below = getattr(target, "resilience", None)
-    # functools.wraps of a foreign decorator copies the attribute: then the
-    # stack below is that decorator's, and fusing would put it in the wrong place.
-    fused = isinstance(below, Resilience) and below.guard is target
-    fn = below.pipeline.fn if fused else target
-    name = name_of(fn)
-    spec.check(fn, name, is_async=_is_async(fn))
-    if not fused:
-        return _build(fn, (spec,), registry or default_registry(), chosen=registry)
-    _lint(spec, below.specs, name)
+    if not isinstance(below, Resilience):
+        name = _checked(spec, target)
+        return _build(target, (spec,), registry or default_registry(), chosen=registry)
+    if below.guard is not target:
+        # functools.wraps of a foreign decorator copies the attribute: the stack
+        # below is that decorator's, and fusing would put it in the wrong place.
+        # It goes on under its name, so this function gets another one.
+        name = _checked(spec, target)
+        return _build(target, (spec,), registry or default_registry(), chosen=registry, replaces=False)
+    name = _checked(spec, below.pipeline.fn)
     if registry is not None and below.chosen is not None and registry is not below.chosen:
         where = f"@{spec.kind} on {name}"
         problem = f"registry={registry!r} differs from the {below.chosen!r} of the decorators below; give one of them"
         raise PolicyError(where, [problem])
+    return _fused(below, spec, registry, linted=below.linted or _lint(spec, below.specs, name))
+
+
+def _checked(spec: Spec, fn: Any) -> str:
+    name = name_of(fn)
+    spec.check(fn, name, is_async=is_async(fn))
+    return name
+
+
+def _fused(below: Resilience[..., Any], spec: Spec, registry: Registry | None, *, linted: bool) -> Any:
+    """
+    Return one wrapper for *spec* and the stack *below*, around the raw function.
+    """
     home = registry or below.registry
-    reuse = dict(zip(below.specs, below.policies, strict=True)) if home is below.registry else {}
-    below.give_up_name()
-    result = _build(fn, (spec, *below.specs), home, reuse=reuse, chosen=registry or below.chosen)
-    # Only now: a circuit that nobody goes through any more is forgotten.
-    below.unbind()
+    stays = home is below.registry
+    result = _build(
+        below.pipeline.fn,
+        (spec, *below.specs),
+        home,
+        chosen=registry or below.chosen,
+        # Who holds on to the function below, and decorates it twice, has two functions.
+        replaces=below.replaces and below.has_name,
+        linted=linted,
+        reuse=dict(zip(below.specs, below.policies, strict=True)) if stays else None,
+        name=below.pipeline.name if stays and below.has_name else None,
+    )
+    # Only now: where that has failed, the function below is as it was.
+    below.leave()
     return result
 
 
 def _build(
-    fn: Callable[..., Any],
+    fn: Any,
     specs: tuple[Spec, ...],
     registry: Registry,
     *,
-    reuse: dict[Spec, Any] | None = None,
     chosen: Registry | None = None,
+    replaces: bool = True,
+    linted: bool = False,
+    reuse: Mapping[Spec, Any] | None = None,
+    name: str | None = None,
 ) -> Any:
-    is_async = _is_async(fn)
-    kind = AsyncResilience if is_async else Resilience
-    resilience: Resilience[..., Any] = kind(fn, name_of(fn), specs, is_async=is_async)
+    awaits = is_async(fn)
+    kind = AsyncResilience if awaits else Resilience
+    pipeline = Pipeline(fn, name_of(fn))
+    resilience: Resilience[..., Any] = kind(pipeline, pipeline.name, specs, is_async=awaits)
     resilience.chosen = chosen
-    resilience.bind(registry, reuse)
+    # Objects of one class, and partials of one function, share a name and are not the same.
+    resilience.replaces &= replaces and isinstance(fn, types.FunctionType)
+    resilience.linted = linted
+    resilience.bind(registry, reuse, name)
+    guard: Any = pipeline.aguard() if awaits else pipeline.guard()
     if isinstance(fn, types.FunctionType):
-        pipeline = resilience.pipeline
-        guard: Any = functools.update_wrapper(pipeline.aguard() if is_async else pipeline.guard(), fn)
-        guard.resilience = resilience
+        functools.update_wrapper(guard, fn).resilience = resilience  # type: ignore[attr-defined]
     else:
-        guard = GuardedCallable(fn, resilience)
+        guard = GuardedCallable.around(fn, resilience, guard)
     resilience.guard = guard
     return guard
 
@@ -143,10 +212,6 @@ def name_of(fn: Any) -> str:
     return f"{getattr(fn, '__module__', None) or 'builtins'}:{fn.__qualname__}"
 
 
-def _is_async(fn: Any) -> bool:
-    return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(fn, "__call__", None))  # noqa: B004 - the method itself is looked at
-
-
 def _refuse(target: Any, kind: str) -> None:
     """
     Raise for what cannot carry policies, with what to write instead.
@@ -155,7 +220,8 @@ def _refuse(target: Any, kind: str) -> None:
         getter = getattr(target.fget, "__qualname__", "the getter")
         msg = f"@{kind} cannot be put on the property {getter}; decorate the getter: write @property above @{kind}"
     elif isinstance(target, type):
-        msg = f"@{kind} cannot be put on the class {target.__qualname__}; decorate its methods, or a function that makes it"
+        name = target.__qualname__
+        msg = f"@{kind} cannot be put on the class {name}; decorate its methods, or a function that makes it"
     elif not callable(target):
         msg = f"@{kind} goes on something that can be called, got {describe(target)}"
     else:
@@ -176,14 +242,14 @@ def _refuse(target: Any, kind: str) -> None:
 _OUTER = "@degradable, @fallback_chain, @recoverable, @retry, @circuit"
 
 
-def _lint(spec: Spec, below: tuple[Spec, ...], name: str) -> None:
+def _lint(spec: Spec, below: tuple[Spec, ...], name: str) -> bool:
     """
-    Warn once about an order that cannot work as it is meant.
+    Warn about an order that cannot work as it is meant; return whether it does not.
     """
     kinds = [one.kind for one in below]
     why = None
     if spec.kind in {"retry", "recoverable"} and "fallback_chain" in kinds:
-        why = f"@{spec.kind} above @fallback_chain sees only what all fallbacks have failed at; put @fallback_chain on top"
+        why = f"@{spec.kind} above @fallback_chain sees only what all fallbacks failed at; put @fallback_chain on top"
     elif spec.kind == "retry" and "recoverable" in kinds:
         why = "@recoverable below @retry recovers at every attempt; put @recoverable above @retry"
     elif spec.kind in {"circuit", "retry"} and "degradable" in kinds:
@@ -193,6 +259,7 @@ def _lint(spec: Spec, below: tuple[Spec, ...], name: str) -> None:
     if why is not None:
         msg = f"{name}: {why} (from the top: {_OUTER})"
         warnings.warn(msg, PolicyOrderWarning, stacklevel=_outside())
+    return why is not None
 
 
 def _outside() -> int:

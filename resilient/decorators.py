@@ -7,112 +7,119 @@ function.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+import inspect
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import tenacity
 
-from resilient.adapters.tenacity import retrying_options
-from resilient.configs import CircuitBreakerConfig, Config, RetryConfig
+from resilient.adapters.tenacity import retrying_options, without_counterpart
+from resilient.configs import CircuitBreakerConfig, RetryConfig
 from resilient.decorating import decorate, name_of
 from resilient.errors import DecorationError, PolicyError
+from resilient.faces import CircuitDecorator, DegradeDecorator, F, RecoverDecorator, RetryDecorator
 from resilient.levels import DegradationLevel
-from resilient.policies import circuit as circuit_policy
-from resilient.policies import retry as retry_policy
-from resilient.policies.fallback import FALLBACK_OPTIONS, as_fallback
+from resilient.policies.circuit import CIRCUIT_OPTIONS
+from resilient.policies.circuit import check_together as check_circuit
+from resilient.policies.fallback import FALLBACK_OPTIONS, as_fallbacks
 from resilient.policies.options import Option, OptionTable, describe, text
 from resilient.policies.recovery import RECOVERY_OPTIONS
+from resilient.policies.retry_options import RETRY_OPTIONS, check_together, merge
 from resilient.registry import Registry
 from resilient.specs import CircuitSpec, DegradeSpec, FallbackSpec, RecoverSpec, RetrySpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from datetime import timedelta
+    from collections.abc import Callable, Iterable, Mapping
 
     from resilient.policies.fallback import Fallback
     from resilient.policies.matching import Errors
-    from resilient.policies.rules import Rule
 
 __all__ = ["circuit", "degradable", "fallback_chain", "recoverable", "retry"]
 
-F = TypeVar("F", bound="Callable[..., Any] | classmethod[Any, Any, Any] | staticmethod[Any, Any]")
+Face = TypeVar("Face")
 
 
-def _registry(options: dict[str, Any], problems: list[str]) -> Registry | None:
-    registry = options.pop("registry", None)
-    if registry is not None and not isinstance(registry, Registry):
-        problems.append(f"registry must be a Registry or None, got {describe(registry)}")
-        return None
-    return registry
+def _signed(
+    face: Callable[..., Face], table: OptionTable, *positional: str, rest: str | None = None
+) -> Callable[[Callable[..., Any]], Face]:
+    """
+    Return a decorator that gives a function the type *face* and the signature that *table* describes.
+
+    The functions themselves take whatever comes, to tell what is wrong with it
+    and what was given; ``help`` and editors read this instead.
+    """
+    del face  # it tells type checkers what comes of the function, and nobody else
+    parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_ONLY, default=None) for name in positional]
+    defaults = {**table.defaults(), "registry": None}
+    parameters += [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value) for name, value in defaults.items()
+    ]
+    if rest is not None:
+        parameters.append(inspect.Parameter(rest, inspect.Parameter.VAR_KEYWORD))
+
+    def sign(function: Callable[..., Any]) -> Face:
+        function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # inspect looks for it
+        return cast("Face", function)
+
+    return sign
+
+
+def _is_target(kind: str, value: object, options: Mapping[str, Any]) -> bool:
+    """
+    Tell whether a decorator was used bare: on something to decorate, or on something that looks like it.
+
+    Raises:
+        DecorationError: There are options beside it, which would be lost.
+    """
+    if not (callable(value) or isinstance(value, classmethod | staticmethod | property)):
+        return False
+    if options:
+        msg = f"{kind}() takes a function or options, and not both at once; write {kind}(...)(function)"
+        raise DecorationError(msg)
+    return True
+
+
+def _no_position(kind: str, value: object, example: str) -> list[str]:
+    return [] if value is None else [f"options are given by keyword, as in @{kind}({example}), got {describe(value)}"]
+
+
+def _where(kind: str, target: Any) -> str:
+    return f"@{kind} on {name_of(target.__func__ if isinstance(target, classmethod | staticmethod) else target)}"
 
 
 def _checked(
     where: str,
     table: OptionTable,
-    options: dict[str, Any],
+    options: Mapping[str, Any],
     *,
     base: Mapping[str, Any] | None = None,
-    check_together: Callable[[Mapping[str, Any]], list[str]] | None = None,
+    merge: Callable[[Mapping[str, Any], Mapping[str, Any]], dict[str, Any]] = lambda base, given: {**base, **given},
+    check_together: Callable[[Mapping[str, Any]], list[str]] = lambda _given: [],
+    problems: Iterable[str] = (),
 ) -> tuple[dict[str, Any], Registry | None]:
     """
     Return the checked options, those of *base* included, and the registry.
+
+    Raises:
+        PolicyError: With every problem at once, *problems* included.
     """
-    problems: list[str] = []
-    registry = _registry(options, problems)
-    given, found = table.check(options)
-    problems += found
-    given = {**(base or {}), **given}
-    if not problems and check_together is not None:
-        problems = check_together(given)
-    if problems:
-        raise PolicyError(where, problems)
+    rest = dict(options)
+    registry = rest.pop("registry", None)
+    given, found = table.check(rest)
+    found = [*problems, *found]
+    if registry is not None and not isinstance(registry, Registry):
+        found.append(f"registry must be a Registry or None, got {describe(registry)}")
+    given = merge(base or {}, given)
+    found = found or check_together(given)
+    if found:
+        raise PolicyError(where, found)
     return given, registry
-
-
-def _config(kind: str, config: object, wanted: type[Config]) -> Mapping[str, Any]:
-    if config is None:
-        return {}
-    if not isinstance(config, wanted):
-        msg = f"@{kind}: a config must be a {wanted.__name__}, got {describe(config)}"
-        raise PolicyError(msg)
-    return config.given
-
-
-def _is_target(value: object) -> bool:
-    """
-    Tell whether a decorator was used bare: on something to decorate, or on something that looks like it.
-    """
-    return callable(value) or isinstance(value, classmethod | staticmethod | property)
 
 
 # -- retry -------------------------------------------------------------------
 
 
-@overload
-def retry(target: F, /) -> F: ...
-
-
-@overload
-def retry(
-    config: RetryConfig | tenacity.BaseRetrying | None = None,
-    /,
-    *,
-    on: Errors | None = ...,
-    max_attempts: int = ...,
-    initial_delay: float | timedelta | str = ...,
-    max_delay: float | timedelta | str = ...,
-    exponential_base: float = ...,
-    jitter: bool | str = ...,
-    max_duration: float | timedelta | str | None = ...,
-    on_result: Callable[[Any], object] | None = ...,
-    wait: Callable[..., Any] | None = ...,
-    stop: Callable[..., Any] | None = ...,
-    retry: Callable[..., Any] | None = ...,
-    before_sleep: Callable[..., Any] | None = ...,
-    registry: Registry | None = ...,
-) -> Callable[[F], F]: ...
-
-
-def retry(config: Any = None, /, **options: Any) -> Any:
+@_signed(RetryDecorator, RETRY_OPTIONS, "config")
+def retry(config: Any = None, /, **options: Any) -> Any:  # noqa: D417 - each option has its own line
     """
     Call again what fails in a way that another attempt may mend.
 
@@ -144,77 +151,40 @@ def retry(config: Any = None, /, **options: Any) -> Any:
         PolicyError: At decoration, with everything that cannot be meant.
         DecorationError: At decoration: the target cannot carry policies.
     """
-    if _is_target(config) and not isinstance(config, tenacity.BaseRetrying):
-        if options:
-            msg = "@retry takes its options by keyword, as in @retry(max_attempts=5)"
-            raise DecorationError(msg)
-        return decorate(config, RetrySpec({}), None)
-    raw = dict(options)
+    base: Mapping[str, Any] = {}
+    problems: list[str] = []
     if isinstance(config, tenacity.BaseRetrying):
-        base: Mapping[str, Any] = {k: v for k, v in retrying_options(config).items() if not _replaced(k, raw)}
+        base, problems = retrying_options(config), without_counterpart(config)
+    elif isinstance(config, RetryConfig):
+        base = config.given
+    elif isinstance(config, type) and issubclass(config, BaseException):
+        msg = f"@retry takes what it retries by keyword; write @retry(on={config.__name__})"
+        raise DecorationError(msg)
+    elif _is_target("retry", config, options):
+        return decorate(config, RetrySpec({}), None)
     else:
-        base = _config("retry", config, RetryConfig)
+        problems = _no_position("retry", config, "max_attempts=5")
 
     def decorator(target: F) -> F:
         given, registry = _checked(
-            f"@retry on {name_of(_inner(target))}",
-            retry_policy.RETRY_OPTIONS,
-            dict(raw),
+            _where("retry", target),
+            RETRY_OPTIONS,
+            options,
             base=base,
-            check_together=retry_policy.check_together,
+            merge=merge,
+            check_together=check_together,
+            problems=problems,
         )
         return decorate(target, RetrySpec(given), registry)  # type: ignore[no-any-return]
 
     return decorator
 
 
-def _replaced(strategy: str, options: Mapping[str, Any]) -> bool:
-    """
-    Tell whether keywords beside a tenacity object stand in for its *strategy*.
-    """
-    return any(name in options for name in (strategy, *retry_policy.STANDS_FOR.get(strategy, ())))
-
-
-def _inner(target: Any) -> Any:
-    return target.__func__ if isinstance(target, classmethod | staticmethod) else target
-
-
 # -- circuit -----------------------------------------------------------------
 
 
-@overload
-def circuit(target: F, /) -> F: ...
-
-
-@overload
-def circuit(
-    name: str | CircuitBreakerConfig | None = None,
-    config: CircuitBreakerConfig | None = None,
-    /,
-    *,
-    failure_threshold: int = ...,
-    success_threshold: int = ...,
-    open_for: float | timedelta | str = ...,
-    timeout: float | timedelta | str = ...,
-    reopen_factor: float = ...,
-    max_timeout: float | timedelta | str = ...,
-    half_open_max_calls: int = ...,
-    probe_lease: float | timedelta | str | None = ...,
-    window: int | timedelta | str | None = ...,
-    failure_rate: float | None = ...,
-    min_calls: int = ...,
-    slow_call: float | timedelta | str | None = ...,
-    slow_call_rate: float = ...,
-    critical: bool = ...,
-    mode: str = ...,
-    counts: Errors = ...,
-    ignore: Errors = ...,
-    listeners: object = ...,
-    registry: Registry | None = ...,
-) -> Callable[[F], F]: ...
-
-
-def circuit(name: Any = None, config: Any = None, /, **options: Any) -> Any:
+@_signed(CircuitDecorator, CIRCUIT_OPTIONS, "name", "config")
+def circuit(name: Any = None, config: Any = None, /, **options: Any) -> Any:  # noqa: D417 - each option has its own line
     """
     Stop calling what keeps failing, and probe it after a while.
 
@@ -252,26 +222,29 @@ def circuit(name: Any = None, config: Any = None, /, **options: Any) -> Any:
         PolicyError: At decoration, with everything that cannot be meant.
         DecorationError: At decoration: the target cannot carry policies.
     """
-    if isinstance(name, CircuitBreakerConfig):
+    if isinstance(name, CircuitBreakerConfig) and config is None:
         name, config = None, name
-    if _is_target(name):
+    if _is_target("circuit", name, options):
         return decorate(name, CircuitSpec(None, {}), None)
-    if name is not None:
-        try:
-            text(name)
-        except ValueError as error:
-            msg = f"@circuit: its name {error}, got {describe(name)}"
-            raise PolicyError(msg) from None
-    base = _config("circuit", config, CircuitBreakerConfig)
-    raw = dict(options)
+    base: Mapping[str, Any] = {}
+    problems: list[str] = []
+    try:
+        name = None if name is None else text(name)
+    except ValueError as error:
+        problems.append(f"its name {error}, got {describe(name)}")
+    if isinstance(config, CircuitBreakerConfig):
+        base = config.given
+    elif config is not None:
+        problems.append(f"config must be a CircuitBreakerConfig, got {describe(config)}")
 
     def decorator(target: F) -> F:
         given, registry = _checked(
-            f"@circuit on {name_of(_inner(target))}",
-            circuit_policy.CIRCUIT_OPTIONS,
-            dict(raw),
+            _where("circuit", target),
+            CIRCUIT_OPTIONS,
+            options,
             base=base,
-            check_together=circuit_policy.check_together,
+            check_together=check_circuit,
+            problems=problems,
         )
         return decorate(target, CircuitSpec(name, given), registry)  # type: ignore[no-any-return]
 
@@ -307,18 +280,17 @@ def fallback_chain(
         DecorationError: At decoration: the target cannot carry policies. At the
             first call of a function under a bare ``@fallback_chain``.
     """
-    options = {"name": name, "on": on, **unknown}
+    options = {"name": name, "on": on, "registry": registry, **unknown}
     if not entries:
         msg = f"@fallback_chain has nothing to fall back to; {_WRITE}"
         raise PolicyError(msg)
 
-    def decorator(*targets: Any, **_: Any) -> Any:
-        if len(targets) != 1 or not _is_target(targets[0]):
+    def decorator(*targets: Any, **arguments: Any) -> Any:
+        if arguments or len(targets) != 1 or not _is_target("fallback_chain", targets[0], {}):
             msg = f"{name_of(entries[0])} stands under a bare @fallback_chain, which takes it for a fallback; {_WRITE}"
             raise DecorationError(msg)
-        where = f"@fallback_chain on {name_of(_inner(targets[0]))}"
-        given, home = _checked(where, FALLBACK_OPTIONS, {**options, "registry": registry})
-        checked = tuple(as_fallback(entry) for entry in entries)
+        checked, problems = as_fallbacks(entries)
+        given, home = _checked(_where("fallback_chain", targets[0]), FALLBACK_OPTIONS, options, problems=problems)
         return decorate(targets[0], FallbackSpec(checked, given), home)
 
     return decorator
@@ -350,23 +322,8 @@ _DEGRADE_OPTIONS = OptionTable(
 )
 
 
-@overload
-def degradable(target: F, /) -> F: ...
-
-
-@overload
-def degradable(
-    *,
-    scope: str | None = ...,
-    only_below: DegradationLevel | str | None = ...,
-    floor: DegradationLevel | str | None = ...,
-    rules: Mapping[str, Rule | bool] | None = ...,
-    registry: Registry | None = ...,
-    **own: Rule | bool,
-) -> Callable[[F], F]: ...
-
-
-def degradable(target: Any = None, /, **options: Any) -> Any:
+@_signed(DegradeDecorator, _DEGRADE_OPTIONS, "target", rest="rules")
+def degradable(target: Any = None, /, **options: Any) -> Any:  # noqa: D417 - each option has its own line
     """
     Let a call's arguments follow the service level.
 
@@ -389,21 +346,18 @@ def degradable(target: Any = None, /, **options: Any) -> Any:
             cannot take, or nothing to adjust at all.
         DecorationError: At decoration: the target cannot carry policies.
     """
-    if _is_target(target):
+    if _is_target("degradable", target, options):
         return decorate(target, DegradeSpec({}, {}), None)
-    if target is not None:
-        msg = f"@degradable takes its rules by keyword, as in @degradable(steps=scale()), got {describe(target)}"
-        raise PolicyError(msg)
-    raw = dict(options)
+    problems = _no_position("degradable", target, "steps=scale()")
 
     def decorator(fn: F) -> F:
-        rest = dict(raw)
+        rest = dict(options)
+        found = list(problems)
         rules = rest.pop("rules", None) or {}
-        where = f"@degradable on {name_of(_inner(fn))}"
         if not isinstance(rules, dict):
-            raise PolicyError(where, [f"rules must be a dict of rules by parameter, got {describe(rules)}"])
+            found.append(f"rules must be a dict of rules by parameter, got {describe(rules)}")
         named = {key: rest.pop(key) for key in (*_DEGRADE_OPTIONS.options, "registry") if key in rest}
-        given, registry = _checked(where, _DEGRADE_OPTIONS, named)
+        given, registry = _checked(_where("degradable", fn), _DEGRADE_OPTIONS, named, problems=found)
         return decorate(fn, DegradeSpec({**rest, **rules}, given), registry)  # type: ignore[no-any-return]
 
     return decorator
@@ -412,17 +366,8 @@ def degradable(target: Any = None, /, **options: Any) -> Any:
 # -- recoverable -------------------------------------------------------------------
 
 
-@overload
-def recoverable(target: F, /) -> F: ...
-
-
-@overload
-def recoverable(
-    *, playbook: str | None = ..., max_runs: int = ..., registry: Registry | None = ...
-) -> Callable[[F], F]: ...
-
-
-def recoverable(target: Any = None, /, **options: Any) -> Any:
+@_signed(RecoverDecorator, RECOVERY_OPTIONS, "target")
+def recoverable(target: Any = None, /, **options: Any) -> Any:  # noqa: D417 - each option has its own line
     """
     Walk the recovery playbook for an error's category, and call again after each step that applies.
 
@@ -438,15 +383,12 @@ def recoverable(target: Any = None, /, **options: Any) -> Any:
         PolicyError: At decoration, with everything that cannot be meant.
         DecorationError: At decoration: the target cannot carry policies.
     """
-    if _is_target(target):
+    if _is_target("recoverable", target, options):
         return decorate(target, RecoverSpec({}), None)
-    if target is not None:
-        msg = f"@recoverable takes its options by keyword, as in @recoverable(max_runs=1), got {describe(target)}"
-        raise PolicyError(msg)
-    raw = dict(options)
+    problems = _no_position("recoverable", target, "max_runs=1")
 
     def decorator(fn: F) -> F:
-        given, registry = _checked(f"@recoverable on {name_of(_inner(fn))}", RECOVERY_OPTIONS, dict(raw))
+        given, registry = _checked(_where("recoverable", fn), RECOVERY_OPTIONS, options, problems=problems)
         return decorate(fn, RecoverSpec(given), registry)  # type: ignore[no-any-return]
 
     return decorator

@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import warnings
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from resilient.clock import runs_on_trio
-from resilient.errors import BlockingWaitWarning
-from resilient.policies.base import Await, Call, Command, Outcome, Plan, Raised, Returned, Sleep
+from resilient.policies.base import Await, Call, Command, Outcome, Plan, Raised, Returned, Sleep, traceback_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -37,9 +35,9 @@ def stripped(error: _E) -> _E:
     the catching frame, ours. Python would keep one for each attempt, and with
     it everything that the frame refers to.
     """
-    traceback = error.__traceback__
+    # Through the slots: a class may define a __getattribute__ or a __setattr__ that raises.
+    traceback = traceback_of(error)
     if traceback is not None:
-        # Through the slot: a class may define a __setattr__ that raises.
         _set_traceback(error, traceback.tb_next)
     return error
 
@@ -55,7 +53,7 @@ def run(plan: Plan, clock: Clock) -> Outcome:
     try:
         while True:
             try:
-                command: Command = plan.send(answer)
+                command: Command | None = plan.send(answer)
             except StopIteration as stop:
                 return stop.value  # type: ignore[no-any-return]
             # The plan has seen it; a reference kept here would keep the failed
@@ -70,7 +68,6 @@ def run(plan: Plan, clock: Clock) -> Outcome:
                     answer = Returned(value)
                     del value
             elif type(command) is Sleep:
-                _warn_if_blocking()
                 clock.sleep(command.seconds)
                 answer = _DONE
             else:
@@ -78,6 +75,8 @@ def run(plan: Plan, clock: Clock) -> Outcome:
     except BaseException as error:  # noqa: BLE001 - raised again by the caller, two frames higher
         return Raised(stripped(error))
     finally:
+        # The failed call's frame has this one as its caller: an error kept here would keep itself.
+        answer = command = None
         plan.close()
 
 
@@ -89,14 +88,14 @@ async def arun(plan: Plan, clock: Clock) -> Outcome:
     try:
         while True:
             try:
-                command: Command = plan.send(answer)
+                command: Command | None = plan.send(answer)
             except StopIteration as stop:
                 return stop.value  # type: ignore[no-any-return]
             answer = None
             if type(command) is Call:
                 try:
                     value = command.fn(*command.args, **command.kwargs)
-                    if hasattr(value, "__await__"):
+                    if hasattr(type(value), "__await__"):
                         value = await (value if command.timeout is None else _limited(value, command.timeout))
                 except Exception as error:  # noqa: BLE001 - the plan decides about every Exception
                     answer = Raised(stripped(error))
@@ -111,22 +110,12 @@ async def arun(plan: Plan, clock: Clock) -> Outcome:
     except BaseException as error:  # noqa: BLE001 - raised again by the caller, two frames higher
         return Raised(stripped(error))
     finally:
+        # The failed call's frame has this one as its caller: an error kept here would keep itself.
+        answer = command = None
         plan.close()
 
 
 _DONE = Returned(None)
-
-
-def _warn_if_blocking() -> None:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return
-    msg = (
-        "a sync function waits between attempts on a thread whose event loop is running, so the whole loop stands"
-        " still; make the function async, or call it in a thread (asyncio.to_thread)"
-    )
-    warnings.warn(msg, BlockingWaitWarning, stacklevel=2)
 
 
 def _await_future(command: Await) -> Outcome:
@@ -149,12 +138,12 @@ async def _aawait_future(command: Await) -> Outcome:
         return Raised(stripped(error))
 
 
-async def _limited(awaitable: Awaitable[Any], timeout: float) -> Any:
+async def _limited(awaitable: Awaitable[Any], seconds: float) -> Any:
     if runs_on_trio():
         trio = sys.modules["trio"]
-        with trio.move_on_after(timeout):
+        with trio.move_on_after(seconds):
             return await awaitable
-        msg = f"it took longer than {timeout:g} s"
+        msg = f"it took longer than {seconds:g} s"
         raise TimeoutError(msg)
-    async with asyncio.timeout(timeout):
+    async with asyncio.timeout(seconds):
         return await awaitable

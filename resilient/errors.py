@@ -58,7 +58,7 @@ class PolicyError(ResilientError, ValueError):
 
     def __init__(self, where: str, problems: Iterable[str] = ()) -> None:
         self.where = where
-        self.problems = tuple(problems)
+        self.problems: tuple[str, ...] = tuple(problems)
         # `args` is what pickle and copy rebuild the exception from.
         super().__init__(where, self.problems)
 
@@ -118,14 +118,30 @@ class FallbackChainExhaustedError(ResilientError):
             primary's first.
     """
 
+    __cause__: BaseException | None
+
     def __init__(self, name: str, errors: Iterable[Exception] = ()) -> None:
         self.name = name
-        self.errors = tuple(errors)
+        self.errors: tuple[Exception, ...] = tuple(errors)
         super().__init__(name, self.errors)
+        # Here, so that copies and unpickled ones have it too.
+        self.__cause__ = self.errors[0] if self.errors else None
 
     def __str__(self) -> str:
-        kinds = ", ".join(type(error).__name__ for error in self.errors)
-        return f"fallback chain {self.name!r} is exhausted: {len(self.errors)} offers failed ({kinds})"
+        if not self.errors:
+            return f"fallback chain {self.name!r} had nothing to offer: every entry was passed over"
+        return f"fallback chain {self.name!r} is exhausted: {len(self.errors)} offers failed ({self._kinds()})"
+
+    def __repr__(self) -> str:
+        # Without the errors' own texts: they may hold secrets, raise or never end.
+        offers = f"{len(self.errors)} offers failed ({self._kinds()})" if self.errors else "nothing to offer"
+        return f"<{type(self).__name__} {self.name!r}: {offers}>"
+
+    def _kinds(self) -> str:
+        # Here: this module stands above all others, and is asked for a text only where something has failed.
+        from resilient.text import escape, type_name
+
+        return ", ".join(escape(type_name(error)) for error in self.errors)
 
 
 class ResilientWarning(UserWarning):

@@ -4,21 +4,30 @@ One snapshot of everything a registry knows about its own state.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+import functools
+import importlib.util
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from resilient.control.signals import INSTALL_HINT
 from resilient.levels import DegradationLevel
 from resilient.policies.circuit import CircuitState
-from resilient.text import readable
+from resilient.text import cut, readable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable
 
+    from resilient.breaker import CircuitBreaker
+    from resilient.chain import FallbackChain
     from resilient.registry import Registry
 
 __all__ = ["HealthSnapshot", "take_snapshot"]
 
 Status = Literal["pass", "warn", "fail"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +36,7 @@ class HealthSnapshot:
     The state of a registry at one moment. ``str()`` of it is a table.
 
     Args:
-        registry: The registry's name.
+        registry: The registry's name; all names and texts are redacted and escaped.
         timestamp: When it was taken, ISO 8601 in UTC.
         status: ``"fail"`` where a critical circuit is open, ``"warn"`` where any
             circuit is open or a level is lowered, else ``"pass"``.
@@ -39,9 +48,11 @@ class HealthSnapshot:
         recovery_rate: Resolved incidents / incidents; 1.0 before the first.
         total_errors: Failed attempts since the start.
         circuits: By name, what `CircuitBreaker.get_state` returns.
-        chains: By name, what `FallbackChain.get_statistics` returns.
+        chains: By name, what `FallbackChain.get_statistics` returns, and as
+            ``entries`` what `FallbackChain.get_stats` does.
         functions: By name, what ``fn.resilience.stats()`` counts.
-        signals: By name, what each trigger's signal reads.
+        signals: By name, ``value``, ``threshold`` and ``state`` of each signal
+            that the level follows; ``"unavailable"`` while there is no value.
         notes: What a reader should know, such as a signal that cannot be read.
     """
 
@@ -64,14 +75,14 @@ class HealthSnapshot:
         """
         Return the snapshot, JSON-ready.
         """
-        return asdict(self)
+        return {field.name: _copied(getattr(self, field.name)) for field in fields(self)}
 
     def __str__(self) -> str:
         ratio = "-" if self.failure_ratio is None else f"{self.failure_ratio:.1%}"
+        errors = f"errors {self.total_errors} ({self.error_rate:.3g}/min)   failed operations {ratio}"
         lines = [
             f"registry {self.registry}: {self.status}",
-            f"  level {self.degradation_level}   errors {self.total_errors} ({self.error_rate:.3g}/min)"
-            f"   failed operations {ratio}   recovered incidents {self.recovery_rate:.0%}",
+            f"  level {self.degradation_level}   {errors}   recovered incidents {self.recovery_rate:.0%}",
         ]
         lines += [f"  scope {name}: {level}" for name, level in self.scopes.items()]
         lines += _table(
@@ -89,10 +100,7 @@ class HealthSnapshot:
         )
         lines += _table(
             ("function", "calls", "attempts", "retries", "failures", "rejected", "recovered", "fallbacks"),
-            [
-                (name, *(str(one[key]) for key in _STATS))
-                for name, one in self.functions.items()
-            ],
+            [(name, *(str(one[key]) for key in _STATS)) for name, one in self.functions.items()],
         )
         lines += _table(
             ("chain", "last fallback", "success rate"),
@@ -101,7 +109,14 @@ class HealthSnapshot:
                 for name, one in self.chains.items()
             ],
         )
-        lines += [f"  note: {note}" for note in self.notes]
+        lines += _table(
+            ("signal", "value", "threshold", "state"),
+            [
+                (name, "-" if one["value"] is None else _short(one["value"]), _short(one["threshold"]), one["state"])
+                for name, one in self.signals.items()
+            ],
+        )
+        lines += ["", *(f"  note: {note}" for note in self.notes)] if self.notes else []
         return "\n".join(lines)
 
 
@@ -121,24 +136,53 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
     ]
 
 
+def _short(number: float | str) -> str:
+    return number if isinstance(number, str) else f"{number:.3g}"
+
+
+def _copied(value: Any) -> Any:
+    # All there is: `dataclasses.asdict` would deep-copy every number.
+    if isinstance(value, Mapping):
+        return {key: _copied(one) for key, one in value.items()}
+    return list(value) if isinstance(value, tuple) else value
+
+
+# Redaction takes 5 microseconds, and names do not change.
+@functools.lru_cache(4096)
+def _name(name: str) -> str:
+    return readable(cut(name))
+
+
+def _by_name(things: Iterable[tuple[str, T]], told: Callable[[T], dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """
+    Return what *told* makes of each of *things*, by readable name; none is lost where two names read the same.
+    """
+    table: dict[str, dict[str, Any]] = {}
+    for full, thing in things:
+        name, number = _name(full), 2
+        while name in table:
+            name, number = f"{_name(full)}#{number}", number + 1
+        table[name] = told(thing)
+    return table
+
+
 def take_snapshot(registry: Registry) -> HealthSnapshot:
     """
     Return the state of *registry* now.
     """
     degradation, analytics = registry.degradation, registry.analytics
     level = degradation.level
-    scopes = {readable(name): one.label for name, one in degradation.lowered_scopes().items()}
-    circuits = {readable(name): _readable(one.get_state()) for name, one in registry.circuits.items()}
+    scopes = {_name(name): one.label for name, one in degradation.lowered_scopes().items()}
+    circuits = _by_name(registry.circuits.items(), _circuit)
     shut = [one for one in circuits.values() if one["state"] == CircuitState.OPEN.value]
     status: Status = "pass"
     if any(one["critical"] for one in shut):
         status = "fail"
     elif shut or level is not DegradationLevel.FULL or scopes:
         status = "warn"
-    signals = {name: asdict(state) for name, state in degradation.signals().items()}
-    unavailable = [name for name, one in signals.items() if one["value"] is None]
+    signals = {_name(name): _signal(state) for name, state in degradation.signals().items()}
     return HealthSnapshot(
-        registry=readable(registry.name),
+        registry=_name(registry.name),
         timestamp=registry.hub.clock.now().isoformat(),
         status=status,
         degradation_level=level.label,
@@ -148,17 +192,38 @@ def take_snapshot(registry: Registry) -> HealthSnapshot:
         recovery_rate=analytics.get_recovery_rate(),
         total_errors=analytics.total_errors,
         circuits=circuits,
-        chains={
-            readable(name): {**one.get_statistics(), "entries": one.get_stats()} for name, one in registry.chains.items()
-        },
-        functions={readable(name): one.stats().to_dict() for name, one in registry.functions.items()},
+        chains=_by_name(registry.chains.items(), _chain),
+        functions=_by_name(registry.functions.items(), lambda one: one.stats().to_dict()),
         signals=signals,
-        notes=tuple(f"signal {name} has no value" for name in unavailable),
+        notes=tuple(_note(name) for name, one in signals.items() if one["value"] is None),
     )
 
 
-def _readable(state: dict[str, Any]) -> dict[str, Any]:
-    state["name"] = readable(state["name"])
+def _circuit(breaker: CircuitBreaker) -> dict[str, Any]:
+    state = breaker.get_state()
+    state["name"] = _name(breaker.name)
     if state["last_error"] is not None:
         state["last_error"] = readable(state["last_error"])
     return state
+
+
+def _chain(chain: FallbackChain) -> dict[str, Any]:
+    statistics = chain.get_statistics()
+    last = statistics["last_successful_fallback"]
+    return {
+        **statistics,
+        "last_successful_fallback": last and _name(last),
+        "entries": {_name(name): counts for name, counts in chain.get_stats().items()},
+    }
+
+
+def _signal(state: Mapping[str, Any]) -> dict[str, Any]:
+    value = state["value"]
+    # JSON has no infinity.
+    return {**state, "value": str(value) if value is not None and math.isinf(value) else value}
+
+
+def _note(signal: str) -> str:
+    if signal in {"memory_usage", "cpu_usage"} and importlib.util.find_spec("psutil") is None:
+        return f"signal {signal} is unavailable without psutil; install it with: {INSTALL_HINT}"
+    return f"signal {signal} is unavailable: it has no value yet, or cannot be read"

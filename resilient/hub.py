@@ -8,25 +8,29 @@ under a lock queues its event there (`Hub.queue`) and delivers afterwards
 
 from __future__ import annotations
 
-import logging
 import threading
 import warnings
 from collections import deque
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
+from weakref import WeakValueDictionary
 
 from resilient import events as event_types
 from resilient.clock import SYSTEM_CLOCK, SYSTEM_RNG
 from resilient.errors import PolicyError, ResilientWarning
-from resilient.events import CallSucceeded, Event
-from resilient.policies.options import describe
+from resilient.events import CallRejected, CallSucceeded, Event, OperationFailed
+from resilient.forks import survives_fork
+from resilient.logs import hook_failed, log_event, wanted
+from resilient.policies.options import describe, is_async
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from resilient.analytics.recorder import ErrorAnalytics
     from resilient.classify import Classifier
     from resilient.clock import Clock, Rng
+    from resilient.operation import Operation
+    from resilient.policies.base import Raised
 
 __all__ = ["SLOW_LISTENER", "Hub", "Listener"]
 
@@ -35,15 +39,15 @@ Listener = "Callable[[Event], object]"
 # Seconds after which a listener is called slow, once.
 SLOW_LISTENER = 0.1
 
+# How many different things are reported at most; each is kept as a text.
+_REPORTS = 1024
+
 _ALL = frozenset(
     one
     for one in vars(event_types).values()
     if isinstance(one, type) and issubclass(one, Event) and one.name != Event.name
 )
 _BY_DEFAULT = _ALL - {CallSucceeded}
-
-_log = logging.getLogger("resilient")
-_log.addHandler(logging.NullHandler())
 
 
 class Hub:
@@ -73,12 +77,16 @@ class Hub:
         self.evaluate: Callable[[], None] = _nothing
         # Takes the seconds of each call that returned; None: nobody wants to know.
         self.observe: Callable[[float], None] | None = None
+        # Told of each operation that failed in the end, and how; None: nobody wants to know.
+        self.unresolved: Callable[[Operation, Raised], None] | None = None
         # Replaced whole, never changed: read without a lock on failure paths.
         self._listeners: dict[type[Event], tuple[Callable[[Event], object], ...]] = {}
-        self._watchers: WeakSet[Any] = WeakSet()
+        # By id. Not a WeakSet: that cannot be read while another thread adds to it.
+        self._watchers: WeakValueDictionary[int, Any] = WeakValueDictionary()
         self._reported: set[str] = set()
         self._queue: deque[Callable[[], None]] = deque()
         self._renew_locks()
+        survives_fork(self)
 
     def _renew_locks(self) -> None:
         self._lock = threading.RLock()
@@ -102,11 +110,14 @@ class Hub:
         if not callable(listener):
             msg = f"on(): a listener must be callable with one event, got {describe(listener)}"
             raise PolicyError(msg)
+        if is_async(listener):
+            msg = f"on(): a listener must be a plain function: nobody would await {describe(listener)}"
+            raise PolicyError(msg)
         if events is None:
             wanted: frozenset[type[Event]] = _BY_DEFAULT
         else:
-            given = (events,) if isinstance(events, type) else tuple(events)
-            wrong = [one for one in given if not (isinstance(one, type) and issubclass(one, Event))]
+            given = tuple(events) if isinstance(events, Iterable) else (events,)
+            wrong = [one for one in given if not _is_event(one)]
             if wrong:
                 msg = f"on(): events= takes classes from resilient.events, got {describe(wrong[0])}"
                 raise PolicyError(msg)
@@ -127,18 +138,26 @@ class Hub:
 
     def _relist(self, change: Callable[[type[Event], tuple[Any, ...]], tuple[Any, ...]]) -> None:
         with self._lock:
-            had = self.wants(CallSucceeded)
+            before = self.generation
             table = {kind: change(kind, self._listeners.get(kind, ())) for kind in _ALL}
             self._listeners = {kind: listeners for kind, listeners in table.items() if listeners}
-            watchers = list(self._watchers) if self.wants(CallSucceeded) != had else []
-        for watcher in watchers:
-            watcher.refresh()
+            changed = self.generation != before
+        if changed:
+            self._refresh()
 
     def wants(self, kind: type[Event]) -> bool:
         """
-        Tell whether anybody listens for events of *kind*.
+        Tell whether anybody listens for events of *kind*, the log included.
         """
-        return kind in self._listeners
+        return kind in self._listeners or wanted(kind)
+
+    def hears_rejections(self) -> bool:
+        """
+        Tell whether anybody but the caller hears of a call that was not admitted.
+        """
+        listeners = self._listeners
+        # Of the log: who takes rejections takes failures, which are louder.
+        return CallRejected in listeners or OperationFailed in listeners or wanted(OperationFailed)
 
     # -- the gate: a listener for successes makes every call a planned one --
 
@@ -160,21 +179,25 @@ class Hub:
         """
         Call ``owner.refresh()`` whenever `generation` changes; held weakly.
         """
-        self._watchers.add(owner)
+        self._watchers[id(owner)] = owner
 
     def detach(self, owner: Any) -> None:
         """
         Forget *owner*.
         """
-        self._watchers.discard(owner)
+        self._watchers.pop(id(owner), None)
 
     def pipelines(self) -> list[Any]:
         """
         Return every pipeline that reports here.
         """
-        return list(self._watchers)
+        return [owner for ref in self._watchers.valuerefs() if (owner := ref()) is not None]
 
-    def succeeded(self, generation: int, elapsed: float | None) -> None:
+    def _refresh(self) -> None:
+        for owner in self.pipelines():
+            owner.refresh()
+
+    def succeeded(self, generation: int, elapsed: float | None) -> None:  # noqa: ARG002 - a gate's signature
         """
         Tell how long a call took, where a clock was read.
         """
@@ -187,8 +210,7 @@ class Hub:
         """
         if self.observe is not observe:
             self.observe = observe
-            for watcher in self.pipelines():
-                watcher.refresh()
+            self._refresh()
 
     # -- delivery ----------------------------------------------------------
 
@@ -196,15 +218,21 @@ class Hub:
         """
         Build an event of *kind* and deliver it now, if anybody listens.
         """
-        if kind in self._listeners:
+        if self.wants(kind):
             self.deliver(kind(at=self.clock.now(), **fields))
 
     def deliver(self, event: Event) -> None:
         """
-        Hand *event* to its listeners; what they raise harms nobody.
+        Hand *event* to its listeners and to the log; what they raise harms nobody.
         """
         clock = self.clock
-        for listener in self._listeners.get(type(event), ()):
+        listeners = self._listeners.get(type(event), ())
+        if wanted(type(event)):
+            # Before the clock is read: the first entry would import it, and the log pass for slow.
+            import structlog  # noqa: F401  # pyright: ignore[reportUnusedImport]
+
+            listeners = (*listeners, log_event)
+        for listener in listeners:
             began = clock.monotonic()
             try:
                 listener(event)
@@ -226,13 +254,15 @@ class Hub:
         """
         queue = self._queue
         while queue:
-            if not self._draining.acquire(blocking=False):
+            # Kept by hand: a listener may fork, and the child has another one then.
+            draining = self._draining
+            if not draining.acquire(blocking=False):
                 return
             try:
                 while queue:
                     queue.popleft()()
             finally:
-                self._draining.release()
+                draining.release()
 
     # -- reports -----------------------------------------------------------
 
@@ -242,21 +272,28 @@ class Hub:
         """
         if self._first_time(what):
             try:
-                _log.error("%s raised %s; it is ignored from now on", what, type(error).__name__, exc_info=error)
+                hook_failed(what, error, self.clock.now())
             except Exception:  # noqa: BLE001, S110 - a broken log handler must not harm the call either
                 pass
 
     def _slow(self, what: str, took: float) -> None:
         if self._first_time(f"slow {what}"):
             msg = f"listener {what} took {took:.2g} s and delayed the call that it was told of; hand work to a thread"
-            warnings.warn(msg, ResilientWarning, stacklevel=2)
+            try:
+                warnings.warn(msg, ResilientWarning, stacklevel=2)
+            except Exception as error:  # noqa: BLE001 - where warnings are errors, or nobody can print them
+                self.report(f"slow listener {what}", error)
 
     def _first_time(self, what: str) -> bool:
         with self._lock:
-            if what in self._reported or len(self._reported) >= 1024:
+            if what in self._reported or len(self._reported) >= _REPORTS:
                 return False
             self._reported.add(what)
             return True
+
+
+def _is_event(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Event)
 
 
 def _nothing() -> None:

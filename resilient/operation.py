@@ -8,35 +8,28 @@ is something to tell.
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 from resilient.errorinfo import ErrorInfo
 from resilient.errors import CircuitBreakerOpenError
 from resilient.events import AttemptFailed, CallSucceeded, OperationFailed, OperationRecovered
 from resilient.levels import DegradationLevel
-from resilient.policies.base import Call, Outcome, Plan, Raised, Returned
+from resilient.policies.base import Call, Outcome, Plan, Raised
+from resilient.surroundings import Key, Surroundings, mark, marked, surroundings
 from resilient.text import safe_str, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from types import CodeType
 
     from resilient.classify import Classification
+    from resilient.clock import Clock
     from resilient.events import Event
-    from resilient.pipeline import Gate, Pipeline, Token
+    from resilient.gates import Gate, Token
+    from resilient.hub import Hub
+    from resilient.pipeline import Pipeline
     from resilient.policies.adjusting import Adjuster
 
-__all__ = ["CARRIERS", "Operation", "attempt"]
-
-# The code objects whose frames carry an operation in their variables
-# ``pipeline`` and ``number``: see `surroundings`.
-CARRIERS: set[CodeType] = set()
-
-# Deeper stacks are not searched for surrounding operations: a frame costs about 30 ns.
-_DEPTH = 200
-
-_MARK = "_resilient_operation"
+__all__ = ["Operation", "attempt"]
 
 
 class Operation:
@@ -76,24 +69,24 @@ class Operation:
     )
 
     def __init__(self, pipeline: Pipeline, number: int, fn: Callable[..., Any], function: str) -> None:
-        self.pipeline = pipeline
-        self.hub = pipeline.hub
-        self.clock = pipeline.hub.clock
-        self.number = number
-        self.fn = fn
-        self.function = function
-        self.attempts = 0
-        self.failures = 0
-        self.retries = 0
-        self.rejected = 0
-        self.fallbacks = 0
-        self.route = "first try"
-        self.level = DegradationLevel.FULL
+        self.pipeline: Pipeline = pipeline
+        self.hub: Hub = pipeline.hub
+        self.clock: Clock = pipeline.hub.clock
+        self.number: int = number
+        self.fn: Callable[..., Any] = fn
+        self.function: str = function
+        self.attempts: int = 0
+        self.failures: int = 0
+        self.retries: int = 0
+        self.rejected: int = 0
+        self.fallbacks: int = 0
+        self.route: str = "first try"
+        self.level: DegradationLevel = DegradationLevel.FULL
         # A level that a recovery step asks for, for the rest of this operation.
         self.level_override: DegradationLevel | None = None
         # What adjusts this call to a level, and the arguments as they were before.
         self.adjusted: tuple[Adjuster, tuple[Any, ...], Mapping[str, Any]] | None = None
-        self.is_async = False
+        self.is_async: bool = False
         self.changes: dict[str, tuple[Any, Any]] = {}
         self.trace: list[Event] | None = None
         # The failure of a quiet call, in a box that its first attempt empties,
@@ -102,12 +95,12 @@ class Operation:
         self.ticket: Token | None = None
         # Monotonic seconds at the start, where a policy needs them.
         self.started: float | None = None
-        self._surroundings: tuple[tuple[int, int] | None, tuple[int, int]] | None = None
+        self._surroundings: Surroundings | None = None
 
     # -- ids ---------------------------------------------------------------
 
     @property
-    def key(self) -> tuple[int, int]:
+    def key(self) -> Key:
         """
         The pipeline's number and the call's: unique in this process.
         """
@@ -128,29 +121,13 @@ class Operation:
         parent = self.surroundings()[0]
         return None if parent is None else _id(parent)
 
-    def surroundings(self) -> tuple[tuple[int, int] | None, tuple[int, int]]:
+    def surroundings(self) -> Surroundings:
         """
-        Return the keys of the operation around this one and of the outermost one.
-
-        Read from the stack's frames, so that a quiet call need not announce
-        itself anywhere. What runs in another thread or task stands alone.
+        Return the keys of the operation around this one and of the outermost one; looked up once.
         """
         known = self._surroundings
         if known is None:
-            own = self.key
-            parent = None
-            root = own
-            frame = sys._getframe(1)  # noqa: SLF001 - the documented way to the caller's frame
-            for _ in range(_DEPTH):
-                if frame.f_code in CARRIERS:
-                    names = frame.f_locals
-                    root = names["pipeline"].uid, names["number"]
-                    if parent is None and root != own:
-                        parent = root
-                if frame.f_back is None:
-                    break
-                frame = frame.f_back
-            known = self._surroundings = parent, root
+            known = self._surroundings = surroundings(self.key)
         return known
 
     def admitted(self, gate: Gate) -> int | None:
@@ -165,8 +142,8 @@ class Operation:
             if passed is gate:
                 return generation
         # The gate came into force while the call was under way.
-        generation = gate.generation
-        return -1 if generation is None else generation
+        now = gate.generation
+        return -1 if now is None else now
 
     # -- telling -----------------------------------------------------------
 
@@ -176,9 +153,7 @@ class Operation:
         """
         if self.trace is None and not self.hub.wants(kind):
             return
-        event = kind(
-            at=self.clock.now(), operation=self.id, parent=self.parent, function=self.function, **fields
-        )
+        event = kind(at=self.clock.now(), operation=self.id, parent=self.parent, function=self.function, **fields)
         if self.trace is not None:
             self.trace.append(event)
         self.hub.deliver(event)
@@ -232,51 +207,64 @@ class Operation:
         self.failures += 1
         error = outcome.error
         analytics = self.hub.analytics
-        if analytics is not None and not isinstance(error, CircuitBreakerOpenError) and not self._known(error):
+        if analytics is not None and not issubclass(type(error), CircuitBreakerOpenError) and not self._known(error):
             verdict = self.verdict(outcome)
             analytics.record(self.function, type_name(error), safe_str(error), verdict.category, verdict.severity)
-            _mark(error, (*self.key, self.surroundings()[1]))
+            mark(error, self.key, self.surroundings()[1])
         self.hub.evaluate()
 
     def _known(self, error: Exception) -> bool:
         """
         Tell whether an operation inside this one has recorded *error* already.
         """
-        mark = _marked(error)
-        if mark is None:
+        found = marked(error)
+        if found is None:
             return False
-        uid, number, root = mark
-        if uid != self.pipeline.uid:
+        key, root = found
+        if key[0] != self.pipeline.uid:
             return True
         # Marked by this very function: by a recursive call below this one, or
         # it is one instance raised again and again, each a failure of its own.
-        return bool(number != self.number and root == self.surroundings()[1])
+        return key != self.key and root == self.surroundings()[1]
 
-    def finish(self, outcome: Outcome) -> None:
+    def finish(self, outcome: Outcome) -> Outcome:
         """
-        Count the operation and tell how it ended.
+        Count the operation, tell how it ended, and hand *outcome* back.
         """
-        pipeline = self.pipeline
-        if type(outcome) is Returned:
-            pipeline.count(self, failed=False, recovered=self.failures > 0)
-            if self.failures:
-                self._incident(resolved=True)
-                self.emit(OperationRecovered, attempts=self.attempts, by=self.route)
-            self.emit(CallSucceeded, attempts=self.attempts)
-            if self.started is not None:
-                self.hub.succeeded(0, self.clock.monotonic() - self.started)
-        elif isinstance(outcome.error, Exception):
-            pipeline.count(self, failed=True, recovered=False)
-            self.route = "failed" if self.failures else "rejected"
-            if self.failures:
-                self._incident(resolved=False)
-            if _marked(outcome.error) is None:
-                _mark(outcome.error, (*self.key, self.surroundings()[1]))
-            if self.told(OperationFailed):
-                self.emit(OperationFailed, attempts=self.attempts, error=self.info(outcome))
+        counts = self.pipeline.counts
+        if type(outcome) is Raised:
+            # By its real type: `isinstance` would ask `__class__`, which may raise.
+            if issubclass(type(outcome.error), Exception):
+                counts.add(self, failed=True, recovered=False)
+                self._failed(outcome)
+            else:
+                # Ctrl-C, cancellation and their kind are neither failure nor success.
+                counts.add(self, failed=False, recovered=False)
         else:
-            # Ctrl-C, cancellation and their kind are neither failure nor success.
-            pipeline.count(self, failed=False, recovered=False)
+            counts.add(self, failed=False, recovered=self.failures > 0)
+            self._returned()
+        return outcome
+
+    def _failed(self, outcome: Raised) -> None:
+        self.route = "rejected"
+        if self.failures:
+            self.route = "failed"
+            self._incident(resolved=False)
+            if marked(outcome.error) is None:
+                # An error of ours, about those that were recorded.
+                mark(outcome.error, self.key, self.surroundings()[1])
+        if self.told(OperationFailed):
+            self.emit(OperationFailed, attempts=self.attempts, error=self.info(outcome))
+        if self.failures and self.hub.unresolved is not None:
+            self.hub.unresolved(self, outcome)
+
+    def _returned(self) -> None:
+        if self.failures:
+            self._incident(resolved=True)
+            self.emit(OperationRecovered, attempts=self.attempts, by=self.route)
+        self.emit(CallSucceeded, attempts=self.attempts)
+        if self.started is not None:
+            self.hub.succeeded(0, self.clock.monotonic() - self.started)
 
     def _incident(self, *, resolved: bool) -> None:
         analytics = self.hub.analytics
@@ -303,20 +291,5 @@ def attempt(op: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> 
     return outcome
 
 
-def _id(key: tuple[int, int]) -> str:
+def _id(key: Key) -> str:
     return f"{key[0]}-{key[1]}"
-
-
-def _mark(error: BaseException, mark: tuple[int, int, tuple[int, int]]) -> None:
-    try:
-        # Not setattr(): the class may define one that raises.
-        BaseException.__setattr__(error, _MARK, mark)
-    except Exception:  # noqa: BLE001, S110 - then a surrounding function records it once more
-        pass
-
-
-def _marked(error: BaseException) -> Any:
-    try:
-        return BaseException.__getattribute__(error, "__dict__").get(_MARK)
-    except Exception:  # noqa: BLE001 - a class may hide its __dict__
-        return None

@@ -16,7 +16,7 @@ from resilient.events import (
     RetriesExhausted,
     RetryScheduled,
 )
-from resilient.text import readable, safe_str, type_name
+from resilient.text import readable, safe_repr, safe_str, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["Outcome"]
 
 T_co = TypeVar("T_co", covariant=True)
+
+_VALUE_LIMIT = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,10 @@ class Outcome(Generic[T_co]):
     def __str__(self) -> str:
         lines = [line for event in self.events if (line := _told(event))]
         if self.changes:
-            changed = ", ".join(f"{readable(name)} {old!r} -> {new!r}" for name, (old, new) in self.changes.items())
+            changed = ", ".join(
+                f"{readable(name)} {safe_repr(old, _VALUE_LIMIT)} -> {safe_repr(new, _VALUE_LIMIT)}"
+                for name, (old, new) in self.changes.items()
+            )
             lines.insert(0, f"level {self.level.label}: {readable(changed)}")
         times = "1 attempt" if self.attempts == 1 else f"{self.attempts} attempts"
         if self.error is None:
@@ -76,10 +81,11 @@ class Outcome(Generic[T_co]):
         return "\n".join(lines)
 
 
-def _told(event: Event) -> str:
+def _told(event: Event) -> str:  # noqa: PLR0911 - one line for each kind of event
     match event:
         case AttemptFailed():
-            return f"attempt {event.attempt} raised {readable(f'{event.error.error_type}: {event.error.error_message}')}"
+            what = readable(f"{event.error.error_type}: {event.error.error_message}")
+            return f"attempt {event.attempt} raised {what}"
         case RetryScheduled():
             return f"  next attempt in {event.delay:.3g} s"
         case RetriesExhausted():
@@ -87,10 +93,11 @@ def _told(event: Event) -> str:
         case CallRejected():
             return f"circuit {readable(event.circuit)} did not admit the call ({event.reason})"
         case CircuitEvent():
-            return f"circuit {readable(event.circuit)}: {event.name.partition('.')[2]}"
+            return f"circuit {readable(event.circuit)}: {event.name.partition('.')[2].replace('_', ' ')}"
         case RecoveryRun():
             came = {True: "helped", False: "did not help", None: "does not apply"}[event.success]
             return f"recovery step {readable(event.step)} {came}"
         case FallbackUsed():
             return f"fallback {readable(event.entry)} {'returned' if event.success else 'failed'}"
-    return ""
+        case _:
+            return ""

@@ -5,79 +5,40 @@ The registry: what all decorated functions share, in one place.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
-from weakref import WeakValueDictionary
+from typing import TYPE_CHECKING, Any, Protocol
+from weakref import WeakSet
 
 from resilient.analytics.recorder import ErrorAnalytics
-from resilient.breaker import CircuitBreaker
-from resilient.chain import FallbackChain
 from resilient.classify import Classifier
 from resilient.clock import SYSTEM_CLOCK, SYSTEM_RNG
 from resilient.control.degradation import GracefulDegradation
 from resilient.control.signals import LatencyWindow, OperationRatio
+from resilient.errorinfo import ErrorCategory
 from resilient.errors import PolicyError
 from resilient.events import LevelChanged
 from resilient.forks import survives_fork
 from resilient.health import HealthSnapshot, take_snapshot
 from resilient.hub import Hub
 from resilient.playbooks.procedure import RecoveryProcedure
-from resilient.policies.options import describe, same, text
+from resilient.policies.options import describe
+from resilient.shelves import Shelves, not_a_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from resilient.clock import Clock, Rng
-    from resilient.configs import CircuitBreakerConfig
     from resilient.events import Event
-    from resilient.resilience import Resilience
+    from resilient.operation import Operation
+    from resilient.policies.base import Raised
 
 __all__ = ["Registry", "default_registry", "health", "swap_default"]
 
-T = TypeVar("T")
+
+class _Counter(Protocol):
+    def reset(self) -> None: ...
 
 
-class _Named(Mapping[str, T], Generic[T]):
-    """
-    A read-only view of what has a name: what is kept, and what lives as long as its function.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.RLock()
-        self.kept: dict[str, T] = {}
-        self.weak: WeakValueDictionary[str, Any] = WeakValueDictionary()
-
-    def _renew_locks(self) -> None:
-        self._lock = threading.RLock()
-
-    def __getitem__(self, name: str) -> T:
-        try:
-            return self.kept[name]
-        except KeyError:
-            return self.weak[name]  # type: ignore[no-any-return]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter([*self.kept.copy(), *self.weak.copy()])
-
-    def __len__(self) -> int:
-        return len(self.kept) + len(self.weak)
-
-    def __repr__(self) -> str:
-        return f"{{{', '.join(repr(name) for name in self)}}}"
-
-    def free_name(self, name: str) -> str:
-        """
-        Return *name*, or ``name#2`` and so on where it is taken.
-        """
-        if name not in self:
-            return name
-        number = 2
-        while f"{name}#{number}" in self:
-            number += 1
-        return f"{name}#{number}"
-
-
-class Registry:
+class Registry(Shelves):
     """
     Analytics, playbooks, service levels, circuits, chains and functions that belong together.
 
@@ -89,26 +50,23 @@ class Registry:
         rng: Where jitter's chance comes from; None: the module `random`.
 
     Raises:
-        PolicyError: *name* is not a string with something in it.
+        PolicyError: With everything that cannot be meant, at once.
     """
 
     def __init__(self, name: str = "default", clock: Clock | None = None, rng: Rng | None = None) -> None:
-        try:
-            self.name = text(name)
-        except ValueError as error:
-            msg = f"Registry(): name {error}, got {describe(name)}"
-            raise PolicyError(msg) from None
-        clock = clock or SYSTEM_CLOCK
-        self.analytics = ErrorAnalytics(clock=clock)
-        self.classifier = Classifier(clock=clock, report=self._report)
-        self.hub = Hub(clock=clock, rng=rng or SYSTEM_RNG, classifier=self.classifier, analytics=self.analytics)
-        self.playbooks = RecoveryProcedure(clock=clock, registry=self)
-        self.functions: _Named[Resilience[..., Any]] = _Named()
-        self.circuits: _Named[CircuitBreaker] = _Named()
-        self.chains: _Named[FallbackChain] = _Named()
-        self._ratio = OperationRatio(clock, self._count_operations, self._count_failed)
-        self.latency = LatencyWindow(clock)
-        self.degradation = GracefulDegradation(
+        clock = SYSTEM_CLOCK if clock is None else clock
+        rng = SYSTEM_RNG if rng is None else rng
+        _check(name, clock, rng)
+        super().__init__()
+        self.name = name
+        self.analytics: ErrorAnalytics = ErrorAnalytics(clock=clock)
+        self.classifier: Classifier = Classifier(clock=clock, report=self._report)
+        self.hub: Hub = Hub(clock=clock, rng=rng, classifier=self.classifier, analytics=self.analytics)
+        self.playbooks: RecoveryProcedure = RecoveryProcedure(clock=clock, registry=self)
+        self._operations = 0
+        self._ratio = OperationRatio(clock, lambda: self._operations, self._count_failed)
+        self.latency: LatencyWindow = LatencyWindow(clock)
+        self.degradation: GracefulDegradation = GracefulDegradation(
             clock=clock,
             emit=self.hub.deliver,
             wants=lambda: self.hub.wants(LevelChanged),
@@ -119,6 +77,10 @@ class Registry:
             watch_latency=lambda watched: self.hub.watch_latency(self.latency.observe if watched else None),
         )
         self.hub.evaluate = self.degradation.evaluate
+        self._counters: WeakSet[_Counter] = WeakSet()
+        # Who wants the level to follow memory failures.
+        self._lowering: set[object] = set()
+        self._lock = threading.RLock()
         survives_fork(self)
 
     def __repr__(self) -> str:
@@ -131,11 +93,11 @@ class Registry:
         self.hub.report(what, error)
 
     def _renew_locks(self) -> None:
-        for part in (self.analytics, self.hub, self.playbooks, self.functions, self.circuits, self.chains):
+        super()._renew_locks()
+        self._lock = threading.RLock()
+        for part in (self.analytics, self.hub, self.playbooks):
             part._renew_locks()  # noqa: SLF001 - one convention, all the way down
         self.degradation.renew_locks()
-        for one in (*self.circuits.values(), *self.chains.values()):
-            one._renew_locks()  # noqa: SLF001 - as above
 
     # -- listening and reading -----------------------------------------------
 
@@ -168,11 +130,11 @@ class Registry:
         """
         return self._ratio.ratio()
 
-    def _count_operations(self) -> int:
-        return sum(one.stats().calls for one in self.hub.pipelines())
-
     def _count_failed(self) -> int:
-        return sum(one.stats().failures for one in self.hub.pipelines())
+        stats = [one.stats() for one in self.hub.pipelines()]
+        # One walk for both: `OperationRatio` asks for failures first.
+        self._operations = sum(one.calls for one in stats)
+        return sum(one.failures for one in stats)
 
     def reset(self) -> None:
         """
@@ -186,86 +148,61 @@ class Registry:
             circuit.reset()
         for chain in self.chains.values():
             chain.reset()
-        for function in self.functions.values():
-            function.reset()
+        for pipeline in self.hub.pipelines():
+            pipeline.reset_stats()
+        for counter in list(self._counters):
+            counter.reset()
         self._ratio.reset()
 
-    # -- circuits and chains by name -------------------------------------------
+    def reset_with(self, counter: _Counter) -> None:
+        """
+        Call ``counter.reset()`` as well when the registry is reset; it is held weakly.
+        """
+        self._counters.add(counter)
 
-    def circuit(self, name: str, config: CircuitBreakerConfig | None = None) -> CircuitBreaker:
+    def lower_after_memory_failures(self) -> Callable[[], None]:
         """
-        Return the circuit called *name*, made now if there is none.
+        Lower the level by a step, at most once a minute, after a memory failure that nothing resolved.
 
-        Args:
-            name: Its name.
-            config: Its options. A circuit first named without options takes
-                the first that are given.
+        Returns:
+            What takes this back. However many ask for it, one failure is one step.
+        """
+        token = object()
+        with self._lock:
+            self._lowering.add(token)
+            # Not by listening to `OperationFailed`: somebody who listens makes
+            # an open circuit build an event for each call that it rejects.
+            self.hub.unresolved = self._lower
 
-        Raises:
-            PolicyError: *config* contradicts the options that it was given before.
-        """
-        return self.claim_circuit(name, {} if config is None else config.given, f"circuit {name!r}")
+        def take_back() -> None:
+            with self._lock:
+                self._lowering.discard(token)
+                if not self._lowering:
+                    self.hub.unresolved = None
 
-    def claim_circuit(self, name: str, given: Mapping[str, Any], where: str) -> CircuitBreaker:
-        """
-        Return the shared circuit called *name* under the checked options *given*.
-        """
-        with self.circuits._lock:  # noqa: SLF001 - the registry's own shelf
-            breaker = self.circuits.kept.get(name)
-            if breaker is None:
-                breaker = self._new_circuit(name, given)
-                self.circuits.kept[name] = breaker
-                return breaker
-        if given and not breaker.given:
-            breaker.adopt(given)
-        problems = [
-            f"{option}={value!r} contradicts {option}={breaker.options[option]!r}, which circuit {name!r} was given"
-            " before; give the same, or leave the options to one place"
-            for option, value in given.items()
-            if not same(value, breaker.options[option])
-        ]
-        if problems:
-            raise PolicyError(where, problems)
-        return breaker
+        return take_back
 
-    def own_circuit(self, name: str, given: Mapping[str, Any], *, replace: bool) -> CircuitBreaker:
-        """
-        Return a new circuit that lives as long as its function.
+    def _lower(self, op: Operation, outcome: Raised) -> None:
+        # What failed inside of another operation may yet be resolved by that one.
+        if op.verdict(outcome).category is ErrorCategory.MEMORY and op.parent is None:
+            self.degradation.lower_for(f"{op.function} ran out of memory, and nothing resolved it")
 
-        Args:
-            name: The function's name; a number is added where it is taken.
-            given: Its checked options.
-            replace: Whether it takes the place of one of the same name.
-        """
-        with self.circuits._lock:  # noqa: SLF001 - the registry's own shelf
-            if not replace:
-                name = self.circuits.free_name(name)
-            breaker = self._new_circuit(name, given)
-            self.circuits.weak[name] = breaker
-            return breaker
 
-    def _new_circuit(self, name: str, given: Mapping[str, Any]) -> CircuitBreaker:
-        breaker = CircuitBreaker(name, registry=self)
-        breaker.adopt(given)
-        return breaker
-
-    def drop_circuit(self, breaker: CircuitBreaker) -> None:
-        """
-        Forget a circuit that nobody goes through.
-        """
-        with self.circuits._lock:  # noqa: SLF001 - the registry's own shelf
-            if not breaker.used and self.circuits.kept.get(breaker.name) is breaker:
-                del self.circuits.kept[breaker.name]
-
-    def chain(self, name: str) -> FallbackChain:
-        """
-        Return the fallback chain called *name*, made now if there is none.
-        """
-        with self.chains._lock:  # noqa: SLF001 - the registry's own shelf
-            chain = self.chains.kept.get(name)
-            if chain is None:
-                chain = self.chains.kept[name] = FallbackChain(name, registry=self)
-            return chain
+def _check(name: object, clock: object, rng: object) -> None:
+    """
+    Raise one error with everything that no registry can be made with.
+    """
+    problems = not_a_text("name", name)
+    if not all(callable(getattr(clock, method, None)) for method in ("monotonic", "now", "sleep", "asleep")):
+        problems.append(
+            f"clock must have monotonic(), now(), sleep() and asleep(), such as resilient.testing.FakeClock(),"
+            f" got {describe(clock)}"
+        )
+    if not callable(getattr(rng, "uniform", None)):
+        problems.append(f"rng must have uniform(a, b), such as random.Random(1), got {describe(rng)}")
+    if problems:
+        where = "Registry()"
+        raise PolicyError(where, problems)
 
 
 _default = Registry()
@@ -282,7 +219,7 @@ def swap_default(registry: Registry) -> Registry:
     """
     Make *registry* the default one, and return the one that was.
     """
-    global _default  # noqa: PLW0603 - the one shared thing there is
+    global _default
     previous, _default = _default, registry
     return previous
 

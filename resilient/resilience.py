@@ -4,19 +4,25 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
+from resilient import modes
+from resilient.drivers import stripped
 from resilient.errors import PolicyError
 from resilient.outcome import Outcome
-from resilient.pipeline import Pipeline, Stats
 from resilient.policies.options import describe
+from resilient.registry import default_registry
 from resilient.specs import Site
+from resilient.surroundings import carries
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping
 
+    from resilient.counting import Stats
+    from resilient.gates import Bound
     from resilient.operation import Operation
-    from resilient.pipeline import Bound
+    from resilient.pipeline import Pipeline
     from resilient.registry import Registry
     from resilient.specs import Spec
 
@@ -32,7 +38,7 @@ class Resilience(Generic[P, R]):
     A decorated function's policies, registry, counts and outcomes.
 
     Args:
-        fn: The raw function.
+        pipeline: What its calls go through, around the raw function.
         name: Its name, ``module:qualname``.
         specs: What its decorators were given, outermost first.
         is_async: Whether it is async.
@@ -40,20 +46,51 @@ class Resilience(Generic[P, R]):
     Attributes:
         registry: Its registry.
         chosen: The registry that a decorator named, or None.
-        guard: The wrapper: what carries this object as ``resilience``.
+        linted: Whether the order of its decorators was found fault with.
+        replaces: Whether it takes the place of an earlier function of its name.
     """
 
     registry: Registry
-    guard: Callable[..., Any]
 
-    def __init__(self, fn: Callable[..., Any], name: str, specs: tuple[Spec, ...], *, is_async: bool) -> None:
+    def __init__(self, pipeline: Pipeline, name: str, specs: tuple[Spec, ...], *, is_async: bool) -> None:
         self.specs = specs
         self.is_async = is_async
         self.chosen: Registry | None = None
+        self.linted = False
         # A notebook cell or a reload that is run again means the same function.
-        self.replaces = "<locals>" not in name and "<lambda>" not in name
+        self.replaces: bool = "<locals>" not in name and "<lambda>" not in name
         self.name = name
-        self.pipeline = Pipeline(fn, name)
+        self.pipeline = pipeline
+        # Weakly: the wrapper holds this object, and what nobody calls any more is to be free at once.
+        self._guard: Callable[[], Any] = _nothing
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # With a wrapper that is pickled by value: its policies are made anew
+        # there, in that process' registry. State does not travel.
+        state = {"chosen": None, "linted": True, "replaces": False}
+        arguments = (type(self), self.pipeline, self.name, self.specs, self.is_async)
+        return _revived, arguments, (state, self.guard)
+
+    def __setstate__(self, state: tuple[dict[str, Any], Any]) -> None:
+        fields, guard = state
+        self.__dict__.update(fields)
+        # None where nobody held the wrapper any more.
+        if guard is not None:
+            self.guard = guard
+            if hasattr(guard, "__code__"):
+                carries(guard)
+        self.bind(default_registry())
+
+    @property
+    def guard(self) -> Any:
+        """
+        The wrapper: what carries this object as ``resilience``; None where it is gone.
+        """
+        return self._guard()
+
+    @guard.setter
+    def guard(self, guard: Any) -> None:
+        self._guard = weakref.ref(guard)
 
     @property
     def policies(self) -> tuple[Bound, ...]:
@@ -62,46 +99,71 @@ class Resilience(Generic[P, R]):
         """
         return self.pipeline.policies
 
-    def bind(self, registry: Registry, reuse: Mapping[Spec, Bound] | None = None) -> None:
+    def bind(self, registry: Registry, reuse: Mapping[Spec, Bound] | None = None, name: str | None = None) -> None:
         """
         Put the function on *registry*.
 
         Args:
             registry: The registry.
             reuse: Policies that are bound there already, by spec.
+            name: Its name there; None: its own, with a number where that is taken.
+
+        Raises:
+            PolicyError: The registry knows something else by a name that a policy uses; nothing has changed.
         """
         fn = self.pipeline.fn
         assert fn is not None  # noqa: S101 - a decorated function's pipeline has its function
-        functions = registry.functions
-        name = self.name if self.replaces else functions.free_name(self.name)
-        site = Site(fn, name, registry, is_async=self.is_async, replaces=self.replaces)
         reuse = reuse or {}
-        policies = [reuse[spec] if spec in reuse else spec.bind(site) for spec in self.specs]
+        functions = registry.functions
+        replaced = None
+        # Two functions of one name must not find the same number free.
+        with functions._lock:  # noqa: SLF001 - the registry's own shelf
+            if name is None:
+                name, replaced = self.name, functions.weak.get(self.name)
+                if not self.replaces or (replaced is not None and not replaced.replaces):
+                    name, replaced = functions.free_name(self.name), None
+            before = functions.weak.get(name)
+            functions.weak[name] = self
+        replaces = self.replaces and name == self.name
+        site = Site(fn, name, registry, is_async=self.is_async, replaces=replaces, replaced=replaced)
+        try:
+            policies = [reuse[spec] if spec in reuse else spec.bind(site) for spec in self.specs]
+        except BaseException:
+            del functions.weak[name]
+            if before is not None:
+                functions.weak[name] = before
+            raise
         self.registry = registry
         self.pipeline.name = name
         self.pipeline.install(policies, registry.hub)
-        functions.weak[name] = self
 
     def give_up_name(self) -> None:
         """
         Let another function have this one's name in the registry.
         """
-        if self.registry.functions.weak.get(self.pipeline.name) is self:
+        if self.has_name:
             del self.registry.functions.weak[self.pipeline.name]
 
-    def unbind(self) -> None:
+    @property
+    def has_name(self) -> bool:
         """
-        Take the function off its registry, with the circuits that only it has named.
+        Whether the registry knows this function by its name.
+        """
+        return self.registry.functions.weak.get(self.pipeline.name) is self
+
+    def leave(self) -> None:
+        """
+        Take the function out of its registry's sight, with the circuits that only it has named.
+
+        Who still calls it goes on under the same policies.
         """
         self.give_up_name()
-        policies = self.pipeline.policies
-        self.pipeline.install((), self.registry.hub)
-        self.registry.hub.detach(self.pipeline)
-        for policy in policies:
+        for policy in self.pipeline.policies:
             breaker = getattr(policy, "breaker", None)
             if breaker is not None:
                 breaker.detach(self.pipeline)
                 self.registry.drop_circuit(breaker)
+                breaker.attach(self.pipeline)
 
     def stats(self) -> Stats:
         """
@@ -115,7 +177,7 @@ class Resilience(Generic[P, R]):
         """
         self.pipeline.reset_stats()
 
-    def outcome(self, *args: P.args, **kwargs: P.kwargs) -> Outcome[R]:
+    def outcome(self, /, *args: P.args, **kwargs: P.kwargs) -> Outcome[R]:
         """
         Call the function, and return what came of it; an `Exception` is not raised.
         """
@@ -124,8 +186,12 @@ class Resilience(Generic[P, R]):
         try:
             value = self.pipeline.enter(op.number, args, kwargs, op=op)
         except Exception as raised:  # noqa: BLE001 - the outcome tells of it
-            error = raised
-        return self._told(op, began, value, error)
+            error = stripped(raised)
+        try:
+            return self._told(op, began, value, error)
+        finally:
+            # The failed call's frame has this one as its caller: an error kept here would keep itself.
+            del error
 
     def _begin(self) -> tuple[Operation, float]:
         pipeline = self.pipeline
@@ -134,6 +200,10 @@ class Resilience(Generic[P, R]):
         return op, op.clock.monotonic()
 
     def _told(self, op: Operation, began: float, value: Any, error: Exception | None) -> Outcome[Any]:
+        if modes.disabled:
+            # The raw function was called, past the plan that would have counted.
+            op.attempts = op.attempts or 1
+            op.route = op.route if error is None else "failed"
         return Outcome(
             value=value,
             error=error,
@@ -157,7 +227,7 @@ class AsyncResilience(Resilience[P, R]):
     The same for an async function: outcomes are awaited.
     """
 
-    async def outcome(self, *args: P.args, **kwargs: P.kwargs) -> Outcome[R]:  # type: ignore[override]
+    async def outcome(self, /, *args: P.args, **kwargs: P.kwargs) -> Outcome[R]:  # type: ignore[override]
         """
         Call the function, and return what came of it; an `Exception` is not raised.
         """
@@ -166,8 +236,28 @@ class AsyncResilience(Resilience[P, R]):
         try:
             value = await self.pipeline.aenter(op.number, args, kwargs, op=op)
         except Exception as raised:  # noqa: BLE001 - the outcome tells of it
-            error = raised
-        return self._told(op, began, value, error)
+            error = stripped(raised)
+        try:
+            return self._told(op, began, value, error)
+        finally:
+            # The failed call's frame has this one as its caller: an error kept here would keep itself.
+            del error
+
+
+def _nothing() -> None:
+    """
+    Stand for a wrapper that does not exist yet.
+    """
+
+
+def _revived(
+    kind: type[Resilience[..., Any]],
+    pipeline: Pipeline,
+    name: str,
+    specs: tuple[Spec, ...],
+    is_async: bool,  # noqa: FBT001 - pickle passes positions
+) -> Resilience[..., Any]:
+    return kind(pipeline, name, specs, is_async=is_async)
 
 
 @overload
@@ -194,5 +284,3 @@ def resilience_of(fn: Callable[..., Any], /) -> Resilience[..., Any]:
         msg = f"{describe(fn)} carries no policies; decorate it, for example with @retry"
         raise PolicyError(msg)
     return resilience
-
-

@@ -7,25 +7,27 @@ any registry: to another one, to the same one in another process.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from resilient.chain import FallbackChain
 from resilient.errors import PolicyError
 from resilient.levels import DegradationLevel
 from resilient.policies.adjusting import Adjuster
-from resilient.policies.circuit import CIRCUIT_OPTIONS, CircuitPolicy
+from resilient.policies.circuit import CircuitPolicy
 from resilient.policies.degradation import DegradePolicy
 from resilient.policies.fallback import FALLBACK_OPTIONS, Fallback, FallbackPolicy
 from resilient.policies.recovery import RECOVERY_OPTIONS, RecoverPolicy
 from resilient.policies.retry import RETRY_OPTIONS, RetryPolicy
+from resilient.policies.retry_options import check_colour
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from resilient.pipeline import Bound
+    from resilient.breaker import CircuitBreaker
+    from resilient.gates import Bound
     from resilient.policies.rules import Rule
     from resilient.registry import Registry
+    from resilient.resilience import Resilience
 
 __all__ = ["CircuitSpec", "DegradeSpec", "FallbackSpec", "RecoverSpec", "RetrySpec", "Site", "Spec"]
 
@@ -40,18 +42,27 @@ class Site:
         registry: The function's registry.
         is_async: Whether it is async.
         replaces: Whether it takes the place of an earlier function of that name.
+        replaced: That function, where there is one.
     """
 
-    __slots__ = ("fn", "is_async", "name", "registry", "replaces")
+    __slots__ = ("fn", "is_async", "name", "registry", "replaced", "replaces")
 
     def __init__(
-        self, fn: Callable[..., Any], name: str, registry: Registry, *, is_async: bool, replaces: bool
+        self,
+        fn: Callable[..., Any],
+        name: str,
+        registry: Registry,
+        *,
+        is_async: bool,
+        replaces: bool,
+        replaced: Resilience[..., Any] | None = None,
     ) -> None:
-        self.fn = fn
-        self.name = name
-        self.registry = registry
-        self.is_async = is_async
-        self.replaces = replaces
+        self.fn: Callable[..., Any] = fn
+        self.name: str = name
+        self.registry: Registry = registry
+        self.is_async: bool = is_async
+        self.replaces: bool = replaces
+        self.replaced: Resilience[..., Any] | None = replaced
 
 
 class Spec:
@@ -62,7 +73,7 @@ class Spec:
     kind: str
 
     def __init__(self, given: Mapping[str, Any]) -> None:
-        self.given = dict(given)
+        self.given: dict[str, Any] = dict(given)
 
     def check(self, fn: Callable[..., Any], name: str, *, is_async: bool) -> None:
         """
@@ -85,6 +96,14 @@ class RetrySpec(Spec):
     """
 
     kind = "retry"
+
+    def check(self, fn: Callable[..., Any], name: str, *, is_async: bool) -> None:  # noqa: ARG002 - Spec's signature
+        """
+        Refuse async strategies around a sync function.
+        """
+        problems = [] if is_async else check_colour(self.given, name)
+        if problems:
+            raise PolicyError(f"@retry on {name}", problems)
 
     def bind(self, site: Site) -> Bound:
         """
@@ -115,15 +134,32 @@ class CircuitSpec(Spec):
         if self.name is None:
             breaker = site.registry.own_circuit(site.name, self.given, replace=site.replaces)
         else:
+            self._take_over(site)
             where = f"@circuit({self.name!r}) on {site.name}"
             breaker = site.registry.claim_circuit(self.name, self.given, where)
         return CircuitPolicy(breaker)
 
-    def options(self) -> dict[str, Any]:
+    def _take_over(self, site: Site) -> None:
         """
-        Return a value for every option.
+        Change the options of a circuit that only the replaced function has named: it is the same line, edited.
         """
-        return {**CIRCUIT_OPTIONS.defaults(), **self.given}
+        old = site.replaced
+        breaker = site.registry.circuits.get(self.name or "")
+        if old is None or breaker is None:
+            return
+        users = [one for one in site.registry.functions.values() if _names(one, breaker, None)]
+        if not users and _names(old, breaker, breaker.given):
+            breaker.adopt(self.given)
+
+
+def _names(function: Resilience[..., Any], breaker: CircuitBreaker, given: Mapping[str, Any] | None) -> bool:
+    """
+    Tell whether *function* goes through *breaker*, and, where *given* is not None, has given it these options.
+    """
+    bound = zip(function.specs, function.policies, strict=False)
+    return any(
+        getattr(policy, "breaker", None) is breaker and (given is None or spec.given == given) for spec, policy in bound
+    )
 
 
 class FallbackSpec(Spec):
@@ -145,14 +181,8 @@ class FallbackSpec(Spec):
         """
         Refuse async entries behind a sync function.
         """
-        wrong = [entry.name for entry in self.entries if entry.is_async and not is_async]
-        if wrong:
-            where = f"@fallback_chain on {name}"
-            problems = [
-                f"{one!r} is async and {name} is not, so nobody would await it; make {name} async, or give a sync entry"
-                for one in wrong
-            ]
-            raise PolicyError(where, problems)
+        if not is_async:
+            _refuse_async(self.entries, name)
 
     def bind(self, site: Site) -> Bound:
         """
@@ -163,9 +193,21 @@ class FallbackSpec(Spec):
             chain = FallbackChain(site.name, self.entries, site.registry)
         else:
             chain = site.registry.chain(name)
+            if not site.is_async:
+                _refuse_async(chain.entries, site.name)
             for entry in self.entries:
                 chain.add_fallback(entry)
         return FallbackPolicy(chain, self.given.get("on", FALLBACK_OPTIONS.options["on"].default))
+
+
+def _refuse_async(entries: tuple[Fallback, ...], name: str) -> None:
+    problems = [
+        f"{entry.name!r} is async and {name} is not, so nobody would await it; make {name} async, or give a sync entry"
+        for entry in entries
+        if entry.is_async
+    ]
+    if problems:
+        raise PolicyError(f"@fallback_chain on {name}", problems)
 
 
 class DegradeSpec(Spec):
@@ -181,7 +223,7 @@ class DegradeSpec(Spec):
 
     def __init__(self, rules: Mapping[str, Rule | bool], given: Mapping[str, Any]) -> None:
         super().__init__(given)
-        self.rules = dict(rules)
+        self.rules: dict[str, Rule | bool] = dict(rules)
 
     def _adjuster(self, fn: Callable[..., Any], name: str, report: Callable[[str, Exception], None] | None) -> Adjuster:
         return Adjuster(

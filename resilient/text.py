@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["LIMIT", "REDACTED", "cut", "escape", "readable", "redact", "safe_repr", "safe_str", "type_name"]
+__all__ = ["LIMIT", "REDACTED", "cut", "escape", "hide", "readable", "redact", "safe_repr", "safe_str", "type_name"]
 
 LIMIT = 2048
 """The number of characters kept of a text."""
@@ -39,6 +39,8 @@ _PLANE_0 = 0xFFFF
 _args_of: Callable[[BaseException], tuple[Any, ...]] = BaseException.__dict__["args"].__get__
 _name_of: Callable[[type], str] = type.__dict__["__name__"].__get__
 _DEFAULT_STR = BaseException.__str__
+# Those that are as the default one where there is one argument.
+_SHOW_ONE = frozenset({OSError.__str__, ImportError.__str__})
 
 
 # -- Bounded text ---------------------------------------------------------------
@@ -104,7 +106,7 @@ def _message(exc: BaseException, limit: int) -> str:
     if type(method) is not WrapperDescriptorType:
         return str(exc)  # Written in Python: it has to run.
     args = _args_of(exc)
-    if method is _DEFAULT_STR:
+    if method is _DEFAULT_STR or (len(args) == 1 and method in _SHOW_ONE and type(args[0]) is not str):
         if len(args) == 1:
             return _shown(args[0], limit)
         return _rendered(args, limit) if args else ""
@@ -122,8 +124,10 @@ def _shown(arg: object, limit: int) -> str:
         return arg
     if isinstance(arg, str) and type(arg).__str__ is str.__str__:
         return str.__getitem__(arg, slice(limit + 1))
-    if type(arg) in _BRACKETS or type(arg) is bytes:
+    if type(arg) in _BRACKETS or type(arg) in _BYTES:
         return _rendered(arg, limit)
+    if issubclass(type(arg), BaseException):
+        return _message(arg, limit)  # type: ignore[arg-type]  # by its real type it is one
     return str(arg)
 
 
@@ -139,6 +143,7 @@ def _rendered(value: object, limit: int) -> str:
     return "".join(pieces)
 
 
+_BYTES = frozenset({bytes, bytearray})
 _BRACKETS: dict[type, tuple[str, str]] = {
     dict: ("{", "}"),
     frozenset: ("frozenset({", "})"),
@@ -150,7 +155,7 @@ _BRACKETS: dict[type, tuple[str, str]] = {
 
 def _pieces(value: Any, limit: int, depth: int) -> Iterator[str]:
     kind = type(value)
-    if kind is str or kind is bytes:
+    if kind is str or kind in _BYTES:
         yield repr(value[: limit + 1])
     elif kind not in _BRACKETS or not value:
         yield repr(value)
@@ -264,6 +269,39 @@ _KEYED = re.compile(
 _CLOSERS = ",;.)]}>\"'"
 
 
+# What `hide` was given; replaced whole, never changed.
+_hidden: tuple[str | re.Pattern[str], ...] = ()
+
+
+def hide(*patterns: str | re.Pattern[str]) -> Callable[[], None]:
+    """
+    Hide *patterns* too, in everything in this process that is redacted, and return how to stop that.
+
+    Args:
+        patterns: Substrings as they are, or compiled expressions; those see
+            2,048 characters at most.
+
+    Raises:
+        TypeError: A pattern is neither a text with something in it nor a compiled expression.
+    """
+    given: tuple[object, ...] = patterns
+    for pattern in given:
+        if not isinstance(pattern, str | re.Pattern) or pattern == "":
+            msg = f"hide() takes texts that are not empty, or compiled expressions, got {safe_repr(pattern, 80)}"
+            raise TypeError(msg)
+    _set_hidden((*_hidden, *patterns))
+
+    def stop() -> None:
+        _set_hidden(tuple(one for one in _hidden if not any(one is mine for mine in patterns)))
+
+    return stop
+
+
+def _set_hidden(patterns: tuple[str | re.Pattern[str], ...]) -> None:
+    global _hidden  # noqa: PLW0603 - a secret is one wherever it turns up
+    _hidden = patterns
+
+
 def redact(text: str, patterns: Iterable[str | re.Pattern[str]] = ()) -> str:
     """
     Return *text* with what looks like a secret replaced by ``[redacted]``.
@@ -273,7 +311,7 @@ def redact(text: str, patterns: Iterable[str | re.Pattern[str]] = ()) -> str:
             characters first, which bounds what a bad expression can cost.
         patterns: More to hide: substrings as they are, or compiled expressions.
     """
-    for pattern in patterns:
+    for pattern in (*_hidden, *patterns):
         if isinstance(pattern, str):
             text = text.replace(pattern, REDACTED) if pattern else text
         else:

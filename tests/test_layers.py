@@ -29,6 +29,9 @@ RANKS = layers()
 
 
 def name_of(path):
+    """
+    Return the module's name within the package.
+    """
     relative = path.relative_to(ROOT / "resilient").with_suffix("")
     parts = [part for part in relative.parts if part != "__init__"]
     return ".".join(parts)

@@ -11,7 +11,7 @@ import tracemalloc
 
 import pytest
 
-from resilient.text import LIMIT, cut, escape, readable, redact, safe_repr, safe_str, type_name
+from resilient.text import LIMIT, REDACTED, cut, escape, hide, readable, redact, safe_repr, safe_str, type_name
 
 
 class CustomError(Exception):
@@ -454,3 +454,26 @@ def test_no_text_is_slow_to_read(seed: str) -> None:
         return time.perf_counter() - before
 
     assert min(seconds() for _ in range(3)) < 0.010
+
+
+def test_what_is_hidden_is_hidden_everywhere_until_it_is_stopped():
+    """
+    A user's patterns are redacted in everything that people read, and no longer once stopped.
+    """
+    stop = hide("project-x", re.compile(r"ticket \d+"))
+    hidden = readable("project-x, ticket 17, ticket x")
+    stop()
+
+    assert hidden == f"{REDACTED}, {REDACTED}, ticket x"
+    assert readable("project-x") == "project-x"
+
+
+@pytest.mark.parametrize("wrong", ["", 3, None, b"secret"])
+def test_only_texts_and_expressions_can_be_hidden(wrong):
+    """
+    Anything else is refused, and nothing is hidden by halves.
+    """
+    with pytest.raises(TypeError, match="takes texts that are not empty"):
+        hide("fine", wrong)
+
+    assert readable("fine") == "fine"

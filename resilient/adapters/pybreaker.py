@@ -2,25 +2,46 @@
 pybreaker holds a circuit's state and makes its transitions.
 
 The `Ledger` is the storage that a real `pybreaker.CircuitBreaker` reads and
-writes, and the only copy of a circuit's state and counters. Admission, counting
-rules, probes and time are `resilient.breaker`'s; nothing of the user's runs
-inside pybreaker, whose own ``call`` holds its lock around it.
+writes, and the only copy of a circuit's state and counters. `Foreign` is that
+breaker. Admission, counting rules, probes and time are ours; nothing of the
+user's runs inside pybreaker, whose own ``call`` holds its lock around it.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pybreaker
 from pybreaker import STATE_CLOSED, STATE_HALF_OPEN, STATE_OPEN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from datetime import datetime
 
     from resilient.clock import Clock
 
-__all__ = ["STATE_CLOSED", "STATE_HALF_OPEN", "STATE_OPEN", "Ledger", "make_breaker"]
+__all__ = ["STATE_CLOSED", "STATE_HALF_OPEN", "STATE_OPEN", "Foreign", "Ledger", "Machine", "state_of", "transit"]
+
+
+class Machine(Protocol):
+    """
+    What a circuit does about what happens to its pybreaker breaker.
+    """
+
+    def moved(self, previous: str, state: str) -> None:
+        """
+        Follow a change of state, as pybreaker names them; called under the lock.
+        """
+
+    def move_to(self, state: str) -> None:
+        """
+        Make a transition by hand.
+        """
+
+    def relisted(self) -> None:
+        """
+        Follow a change of the breaker's listeners.
+        """
 
 
 class Ledger(pybreaker.CircuitBreakerStorage):
@@ -29,73 +50,80 @@ class Ledger(pybreaker.CircuitBreakerStorage):
 
     Args:
         clock: Where monotonic time comes from.
-        moved: Told of each change of state, with the old and the new one, as
-            pybreaker names them.
+        machine: Told of each change of state.
+
+    pybreaker reads and writes properties; the circuit uses the plain attributes
+    behind them, which cost nothing.
+
+    Attributes:
+        current: The state, as pybreaker names it.
+        failures: Consecutive failures; where a window decides, the failures in it.
+        successes: Successful probes.
+        generation: How often the state has changed: results of an earlier one do not count.
+        opened_monotonic: When the circuit opened, in monotonic seconds.
     """
 
-    def __init__(self, clock: Clock, moved: Callable[[str, str], None]) -> None:
+    def __init__(self, clock: Clock, machine: Machine) -> None:
         super().__init__("resilient")
         self._clock = clock
-        self._moved = moved
-        self._state = STATE_CLOSED
-        self._failures = 0
-        self._successes = 0
+        self._machine = machine
         self._opened_wall: datetime | None = None
-        self._opened_at = 0.0
-        # How often the state has changed: results of an earlier one do not count.
-        self.generation = 0
+        self.current: str = STATE_CLOSED
+        self.failures: int = 0
+        self.successes: int = 0
+        self.opened_monotonic: float = 0.0
+        self.generation: int = 0
 
     @property
     def state(self) -> str:
         """
         ``"closed"``, ``"open"`` or ``"half-open"``.
         """
-        return self._state
+        return self.current
 
     @state.setter
     def state(self, state: str) -> None:
-        previous, self._state = self._state, state
-        if previous != state:
-            self.generation += 1
-            self._moved(previous, state)
+        previous, self.current = self.current, state
+        self.generation += 1
+        self._machine.moved(previous, state)
 
     @property
     def counter(self) -> int:
         """
-        Consecutive failures.
+        Consecutive failures; where a window decides, the failures in it.
         """
-        return self._failures
+        return self.failures
 
     def increment_counter(self) -> None:
         """
         Count a failure.
         """
-        self._failures += 1
+        self.failures += 1
 
     def reset_counter(self) -> None:
         """
         Forget the failures.
         """
-        self._failures = 0
+        self.failures = 0
 
     @property
     def success_counter(self) -> int:
         """
         Successful probes.
         """
-        return self._successes
+        return self.successes
 
     def increment_success_counter(self) -> None:
         """
         Count a successful probe.
         """
-        self._successes += 1
+        self.successes += 1
 
     def reset_success_counter(self) -> None:
         """
         Forget the successful probes.
         """
-        self._successes = 0
+        self.successes = 0
 
     @property
     def opened_at(self) -> datetime | None:
@@ -105,25 +133,104 @@ class Ledger(pybreaker.CircuitBreakerStorage):
         return self._opened_wall
 
     @opened_at.setter
-    def opened_at(self, value: datetime) -> None:
+    def opened_at(self, datetime: datetime) -> None:
         # pybreaker passes the time of day, which may step; ours counts.
-        self._opened_wall = value
-        self._opened_at = self._clock.monotonic()
-
-    @property
-    def opened_monotonic(self) -> float:
-        """
-        When the circuit opened, in monotonic seconds.
-        """
-        return self._opened_at
-
-    @opened_monotonic.setter
-    def opened_monotonic(self, value: float) -> None:
-        self._opened_at = value
+        self._opened_wall = datetime
+        self.opened_monotonic = self._clock.monotonic()
 
 
-def make_breaker(name: str, ledger: Ledger) -> pybreaker.CircuitBreaker:
+class Foreign(pybreaker.CircuitBreaker):
     """
-    Return the real pybreaker breaker over *ledger*.
+    The real pybreaker breaker beneath a circuit.
+
+    Its transitions and its listeners are the circuit's: whoever opens it opens
+    the circuit, and who listens to it is told outside of its lock.
+
+    Args:
+        name: The circuit's name.
+        ledger: Its state and counters.
+        machine: The circuit.
     """
-    return pybreaker.CircuitBreaker(name=name, state_storage=ledger, throw_new_error_on_trip=False)
+
+    def __init__(self, name: str, ledger: Ledger, machine: Machine) -> None:
+        super().__init__(name=name, state_storage=ledger, throw_new_error_on_trip=False)
+        self._machine = machine
+
+    def renew_lock(self, lock: Any) -> None:
+        """
+        Share *lock* with the circuit: with two, both orders of taking them would occur.
+        """
+        self._lock = lock
+
+    def _create_new_state(self, new_state: str, prev_state: Any = None, notify: bool = False) -> Any:  # noqa: ARG002, FBT001, FBT002 - pybreaker's signature
+        # With notify=True pybreaker calls listeners under its lock, where one
+        # that raises undoes the transition; the circuit tells them instead.
+        return super()._create_new_state(new_state, prev_state)
+
+    def open(self) -> bool:
+        """
+        Open the circuit, unless it is open.
+        """
+        self._machine.move_to(STATE_OPEN)
+        return False
+
+    def half_open(self) -> None:
+        """
+        Let the circuit admit probes.
+        """
+        self._machine.move_to(STATE_HALF_OPEN)
+
+    def close(self) -> None:
+        """
+        Close the circuit; this ends its isolations.
+        """
+        self._machine.move_to(STATE_CLOSED)
+
+    def add_listener(self, listener: Any) -> None:
+        """
+        Tell *listener*, a pybreaker listener, of calls and transitions from now on.
+        """
+        super().add_listener(listener)
+        self._machine.relisted()
+
+    def remove_listener(self, listener: Any) -> None:
+        """
+        Stop telling *listener*.
+        """
+        super().remove_listener(listener)
+        self._machine.relisted()
+
+    def replace_listeners(self, old: Iterable[object], new: Iterable[Any]) -> None:
+        """
+        Put *new* in the place of *old*; those that were added by hand stay.
+        """
+        gone = {id(one) for one in old}
+        self._listeners = [*new, *(one for one in self._listeners if id(one) not in gone)]
+
+
+# pybreaker's own methods: they make the transition, and tell nobody.
+_TRANSITIONS: dict[str, Callable[[pybreaker.CircuitBreaker], object]] = {
+    STATE_CLOSED: pybreaker.CircuitBreaker.close,
+    STATE_OPEN: pybreaker.CircuitBreaker.open,
+    STATE_HALF_OPEN: pybreaker.CircuitBreaker.half_open,
+}
+
+_STATES = {
+    STATE_CLOSED: pybreaker.CircuitClosedState,
+    STATE_OPEN: pybreaker.CircuitOpenState,
+    STATE_HALF_OPEN: pybreaker.CircuitHalfOpenState,
+}
+
+
+def transit(breaker: Foreign, state: str) -> None:
+    """
+    Let pybreaker make a transition; the ledger tells the circuit.
+    """
+    _TRANSITIONS[state](breaker)
+
+
+def state_of(breaker: Foreign, state: str) -> object:
+    """
+    Return the object that stands for *state* where pybreaker's listeners are told of it.
+    """
+    return _STATES[state](breaker, None)

@@ -47,7 +47,7 @@ class SlidingCount:
         self._second = 0
         # _before[s % _KEPT]: the total when second s began.
         self._before = array("Q", bytes(8 * _KEPT))
-        self.total = 0
+        self.total: int = 0
 
     def add(self, now: float) -> None:
         """
@@ -110,7 +110,7 @@ class NamedCounts(dict[str, int]):
 
     def __init__(self, limit: int = 1024) -> None:
         super().__init__()
-        self.limit = limit
+        self.limit: int = limit
 
     def add(self, name: str) -> bool:
         """

@@ -5,6 +5,10 @@ Incidents: outermost operations in which something failed, and whether it was pu
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
 
 __all__ = ["Incidents"]
 
@@ -33,11 +37,11 @@ class Incidents:
     __slots__ = ("_roots", "resolved", "total")
 
     def __init__(self) -> None:
-        self.total = 0
-        self.resolved = 0
-        self._roots: OrderedDict[str | int, tuple[bool, bool]] = OrderedDict()
+        self.total: int = 0
+        self.resolved: int = 0
+        self._roots: OrderedDict[Hashable, tuple[bool, bool]] = OrderedDict()
 
-    def report(self, root: str | int, *, resolved: bool, final: bool) -> None:
+    def report(self, root: Hashable, *, resolved: bool, final: bool) -> None:
         """
         Take the report of an operation within *root*, or of *root* itself if *final*.
         """

@@ -28,7 +28,7 @@ from resilient.text import escape
 from resilient.text import redact as hide_secrets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
 
     from resilient.clock import Clock
     from resilient.policies.options import Check
@@ -135,7 +135,7 @@ class ErrorAnalytics:
             with self._lock:
                 self._incidents.count(resolved=info.recovery_successful)
 
-    def incident(self, root: str | int, *, resolved: bool, final: bool) -> None:
+    def incident(self, root: Hashable, *, resolved: bool, final: bool) -> None:
         """
         Count an outermost operation in which an attempt failed, once, and keep its status.
 

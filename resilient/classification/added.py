@@ -41,8 +41,8 @@ class AddedRule:
     __slots__ = ("_broken", "answer", "match")
 
     def __init__(self, match: Match, answer: Classification) -> None:
-        self.match = match
-        self.answer = answer
+        self.match: Match = match
+        self.answer: Classification = answer
         self._broken: Classification | None = None
 
     def __repr__(self) -> str:

@@ -42,17 +42,17 @@ class Plan:
         # What the numbers in `errno` mean; None where there is no `errno`.
         self.errnos: Mapping[int, Classification] | None = None
         # Whether the arguments can be a server's message.
-        self.payload = False
+        self.payload: bool = False
         # What to look for in the message, in this order.
         self.texts: tuple[tuple[str, Classification], ...] = ()
         # The answer where an error carries nothing that says more.
         self.base: Classification | None = None
         # Whether it is a group of errors.
-        self.group = False
+        self.group: bool = False
         # Whether the class itself defines attributes in which codes are found.
-        self.by_type = False
+        self.by_type: bool = False
         # The attribute that stands for a missing `__cause__`.
-        self.stand_in = ""
+        self.stand_in: str = ""
 
     def is_bare(self, exc: BaseException) -> bool:
         """

@@ -66,9 +66,9 @@ class at_level:  # noqa: N801 - used as a function, like contextlib.suppress
     __slots__ = ("level", "outer", "used")
 
     def __init__(self, level: DegradationLevel | str) -> None:
-        self.level = level_of("at_level", level)
+        self.level: DegradationLevel = level_of("at_level", level)
         self.outer: at_level | None = None
-        self.used = False
+        self.used: bool = False
 
     def __enter__(self) -> DegradationLevel:
         if self.used:

@@ -26,6 +26,7 @@ from resilient.text import cut
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
 
     from resilient.clock import Clock
     from resilient.control.overrides import Owner
@@ -56,13 +57,13 @@ class Scope:
 
     def __init__(self, levels: Levels, name: str, root: Scope | None = None) -> None:
         self._levels = levels
-        self.name = name
+        self.name: str = name
         self._root = self if root is None else root
         # Written under the lock of `levels` only. `ceiling` is the level that
         # was set by hand at `set_at`: no automatic step goes above it.
-        self.level = _FULL
-        self.ceiling = _FULL
-        self.set_at = float("-inf")
+        self.level: DegradationLevel = _FULL
+        self.ceiling: DegradationLevel = _FULL
+        self.set_at: float = float("-inf")
         self.owners: WeakSet[Owner] = WeakSet()
 
     @property
@@ -173,7 +174,7 @@ class Levels:
         """
         Take fresh locks: in a forked child the old ones may be held for ever.
         """
-        self.lock = threading.RLock()
+        self.lock: AbstractContextManager[object] = threading.RLock()
         self._delivering = threading.Lock()
 
     def scope(self, name: str | None = None) -> Scope:
@@ -271,13 +272,15 @@ class Levels:
         self.refresh(scope)
         queue = self._queue
         while queue:
-            if not self._delivering.acquire(blocking=False):
+            # Kept by hand: a listener may fork, and the child has another one then.
+            delivering = self._delivering
+            if not delivering.acquire(blocking=False):
                 return
             try:
                 while queue:
                     self._deliver(queue.popleft())
             finally:
-                self._delivering.release()
+                delivering.release()
 
     def _deliver(self, event: Callable[[], LevelChanged]) -> None:
         if self._emit is None or (self._wants is not None and not self._wants()):

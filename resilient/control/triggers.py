@@ -108,7 +108,7 @@ class Triggers:
     """
 
     def __init__(self, timing: Timing | None = None) -> None:
-        self.timing = Timing() if timing is None else timing
+        self.timing: Timing = Timing() if timing is None else timing
         self._watches: dict[str, _Watch] = {}
         self.reset()
 

@@ -93,18 +93,18 @@ class RecoveryContext:
         level: DegradationLevel | None = None,
         features: Iterable[str] = (),
     ) -> None:
-        self.error = error
-        self.function = function
-        self.args = args
+        self.error: ErrorInfo = error
+        self.function: str = function
+        self.args: tuple[Any, ...] = args
         self.kwargs: dict[str, Any] = dict(kwargs or {})
-        self.registry = registry
-        self.parameters = parameters
-        self.is_async = is_async
-        self.level = level
+        self.registry: Registry | None = registry
+        self.parameters: Parameters | None = parameters
+        self.is_async: bool = is_async
+        self.level: DegradationLevel | None = level
         self.level_override: DegradationLevel | None = None
-        self.features = tuple(features)
+        self.features: tuple[str, ...] = tuple(features)
         self.disabled_features: set[str] = set()
-        self.offline = False
+        self.offline: bool = False
         self.failure: str | None = None
         self._original = (args, dict(self.kwargs))
         self._before = self._state()

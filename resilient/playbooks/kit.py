@@ -34,7 +34,7 @@ class Kit:
 
     def __init__(self, ctx: RecoveryContext, provided: Provided, flights: SingleFlight) -> None:
         self._ctx = ctx
-        self.provided = provided
+        self.provided: Provided = provided
         self._flights = flights
 
     def find(self, kind: str, fits: Callable[[Any], bool]) -> tuple[str, str, Any] | None:

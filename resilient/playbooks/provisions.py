@@ -17,7 +17,7 @@ from resilient.policies.options import boolean, describe, text
 __all__ = ["USUAL", "Provided", "Provisions"]
 
 # The parameters that a step looks for unless `argument` names another one.
-USUAL = {
+USUAL: dict[str, tuple[str, ...]] = {
     "endpoint": ("endpoint", "base_url", "url", "host"),
     "model": ("model", "model_name", "model_id"),
     "batch": ("batch_size", "batch", "num_images"),

@@ -81,11 +81,11 @@ class Adjuster:
         floor: DegradationLevel | str | None = None,
         report: Report | None = None,
     ) -> None:
-        self.parameters = Parameters.of(fn)
+        self.parameters: Parameters = Parameters.of(fn)
         problems = _problems(self.parameters, rules)
         self._only_below = _level("only_below", only_below, DegradationLevel.MINIMAL, problems)
         self._floor = _level("floor", floor, DegradationLevel.FULL, problems)
-        self.rules = _active(self.parameters, rules)
+        self.rules: dict[str, Rule] = _active(self.parameters, rules)
         if not self.rules and not problems:
             problems.append(
                 f"there is nothing to adjust: the function takes {_listed(self.parameters)}; give a rule for one of "

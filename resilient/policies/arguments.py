@@ -123,15 +123,15 @@ class Parameters:
 
     def __init__(self, signature: inspect.Signature | None, namespace: dict[str, Any]) -> None:
         each = [] if signature is None else list(signature.parameters.values())
-        self.takes_any = signature is None or any(one.kind is one.VAR_KEYWORD for one in each)
+        self.takes_any: bool = signature is None or any(one.kind is one.VAR_KEYWORD for one in each)
         each = [one for one in each if one.kind not in {one.VAR_KEYWORD, one.VAR_POSITIONAL}]
-        self.has_self = bool(each) and each[0].kind in _POSITIONAL and each[0].name in _RECEIVERS
+        self.has_self: bool = bool(each) and each[0].kind in _POSITIONAL and each[0].name in _RECEIVERS
         positional = [one for one in each if one.kind in _POSITIONAL]
         self._positions = {one.name: at for at, one in enumerate(positional)}
         self._positional_only = tuple(one.name for one in positional if one.kind is one.POSITIONAL_ONLY)
-        self.defaults = {one.name: one.default for one in each if one.default is not _EMPTY}
+        self.defaults: dict[str, Any] = {one.name: one.default for one in each if one.default is not _EMPTY}
         named = each[1:] if self.has_self else each
-        self.names = tuple(one.name for one in named)
+        self.names: tuple[str, ...] = tuple(one.name for one in named)
         self._fields = {one.name: _possible_fields(one, namespace) for one in named}
         self._unknown = frozenset(
             one.name for one in named if one.annotation is _EMPTY and self.defaults.get(one.name) is None

@@ -14,10 +14,25 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from concurrent.futures import Future
+    from types import TracebackType
 
     from resilient.classify import Classification
 
-__all__ = ["Await", "Call", "Command", "Outcome", "Plan", "Raised", "Returned", "Sleep"]
+__all__ = ["Await", "Call", "Command", "Outcome", "Plan", "Raised", "Returned", "Sleep", "behind", "traceback_of"]
+
+# C getters that no property or __getattribute__ of an error's class can stand in front of.
+traceback_of: Callable[[BaseException], TracebackType | None] = BaseException.__dict__["__traceback__"].__get__
+_cause_of: Callable[[BaseException], BaseException | None] = BaseException.__dict__["__cause__"].__get__
+_context_of: Callable[[BaseException], BaseException | None] = BaseException.__dict__["__context__"].__get__
+
+
+def behind(error: BaseException) -> BaseException | None:
+    """
+    Return the error that *error* was raised from, or else while which it was raised.
+    """
+    # Not `or`: an error may be false, or refuse to tell.
+    cause = _cause_of(error)
+    return _context_of(error) if cause is None else cause
 
 
 class Call:
@@ -42,10 +57,10 @@ class Call:
         kwargs: Mapping[str, Any] | None = None,
         timeout: float | None = None,
     ) -> None:
-        self.fn = fn
-        self.args = args
+        self.fn: Callable[..., Any] = fn
+        self.args: tuple[Any, ...] = args
         self.kwargs: Mapping[str, Any] = {} if kwargs is None else kwargs
-        self.timeout = timeout
+        self.timeout: float | None = timeout
 
 
 class Sleep:
@@ -56,7 +71,7 @@ class Sleep:
     __slots__ = ("seconds",)
 
     def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
+        self.seconds: float = seconds
 
 
 class Await:
@@ -73,8 +88,8 @@ class Await:
     __slots__ = ("future", "timeout")
 
     def __init__(self, future: Future[Any], timeout: float | None = None) -> None:
-        self.future = future
-        self.timeout = timeout
+        self.future: Future[Any] = future
+        self.timeout: float | None = timeout
 
 
 class Returned:
@@ -85,7 +100,7 @@ class Returned:
     __slots__ = ("value",)
 
     def __init__(self, value: Any) -> None:
-        self.value = value
+        self.value: Any = value
 
 
 class Raised:
@@ -103,8 +118,8 @@ class Raised:
     __slots__ = ("error", "verdict")
 
     def __init__(self, error: Any, verdict: Classification | None = None) -> None:
-        self.error = error
-        self.verdict = verdict
+        self.error: Any = error
+        self.verdict: Classification | None = verdict
 
 
 Command: TypeAlias = Call | Sleep | Await

@@ -4,7 +4,6 @@ Circuit: its options, and the plan that asks a breaker before each call.
 
 from __future__ import annotations
 
-import math
 from datetime import timedelta
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -22,18 +21,21 @@ from resilient.policies.options import (
     parse_duration,
     seconds,
 )
-from resilient.policies.window import CountWindow, TimeWindow, Window
+from resilient.policies.window import MAX_CALLS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from resilient.breaker import CircuitBreaker
+    from resilient.gates import Gate
     from resilient.operation import Operation
 
-__all__ = ["CIRCUIT_OPTIONS", "CircuitPolicy", "CircuitState", "check_together", "make_window", "open_time"]
+__all__ = ["CIRCUIT_OPTIONS", "CircuitPolicy", "CircuitState", "check_together"]
 
-# Where a time open or a lease would otherwise have to be guessed.
-_LEASE = 30.0
+
+# Seconds of a time window.
+_SHORTEST = 1e-3
+_LONGEST = 1e9
 
 
 class CircuitState(Enum):
@@ -47,19 +49,19 @@ class CircuitState(Enum):
 
 
 def _window(value: object) -> int | timedelta | None:
-    expected = "must be a number of calls (int), a timedelta, or a time like '30s'"
     if value is None:
         return None
     if isinstance(value, int) and not isinstance(value, bool):
-        if not 1 <= value <= 100_000:
-            msg = "must hold from 1 to 100000 calls"
+        if not 1 <= value <= MAX_CALLS:
+            msg = f"must hold from 1 to {MAX_CALLS} calls"
             raise ValueError(msg)
         return value
-    if isinstance(value, str | timedelta):
-        span = parse_duration(value)
-        if isinstance(span, float) and 0 < span < math.inf:
-            return timedelta(seconds=span)
-    raise ValueError(expected)
+    span = parse_duration(value) if isinstance(value, str | timedelta) else None
+    # Between what a timedelta tells from nothing, and what it can hold.
+    if not isinstance(span, float) or not _SHORTEST <= span <= _LONGEST:
+        msg = "must be a number of calls (int), a timedelta, or a time like '30s'"
+        raise ValueError(msg)
+    return timedelta(seconds=span)
 
 
 def _listeners(value: object) -> tuple[object, ...]:
@@ -75,9 +77,7 @@ CIRCUIT_OPTIONS = OptionTable(
     "circuit",
     Option("failure_threshold", integer(minimum=1), 5, "consecutive failures that open; in a time window, failures"),
     Option("success_threshold", integer(minimum=1), 2, "successful probes that close"),
-    Option(
-        "open_for", seconds(infinite=True), 60.0, "seconds open before probing; inf: never by itself", ("timeout",)
-    ),
+    Option("open_for", seconds(infinite=True), 60.0, "seconds open before probing; inf: never by itself", ("timeout",)),
     Option("reopen_factor", number(minimum=1.0), 1.0, "what each consecutive reopening multiplies the open time by"),
     Option("max_timeout", seconds(infinite=True), 300.0, "seconds that reopenings stretch the open time to"),
     Option("half_open_max_calls", integer(minimum=1), 1, "probes in flight at once"),
@@ -123,56 +123,10 @@ def check_together(given: Mapping[str, Any]) -> list[str]:
             if value is not None
         ]
     if "slow_call_rate" in given and slow is None:
-        problems.append(
-            f"slow_call_rate={given['slow_call_rate']:g} has nothing to count; add slow_call= (seconds)"
-        )
+        problems.append(f"slow_call_rate={given['slow_call_rate']:g} has nothing to count; add slow_call= (seconds)")
     if isinstance(window, int) and given.get("min_calls", 0) > window:
         problems.append(f"min_calls={given['min_calls']} can never be in a window of {window} calls; lower it")
     return problems
-
-
-def make_window(options: Mapping[str, Any]) -> Window | None:
-    """
-    Return the window that *options* ask for, or None.
-    """
-    window = options["window"]
-    if window is None:
-        return None
-    return CountWindow(window) if isinstance(window, int) else TimeWindow(window.total_seconds())
-
-
-def min_calls(options: Mapping[str, Any]) -> int:
-    """
-    Return how many calls have to be in the window before a rate is defined.
-    """
-    window = options["window"]
-    least: int = options["min_calls"]
-    # The default of 10 must not make a smaller window useless.
-    return min(least, window) if isinstance(window, int) else least
-
-
-def open_time(options: Mapping[str, Any], reopenings: int) -> float:
-    """
-    Return the seconds that a circuit stays open after *reopenings* failed probes in a row.
-    """
-    base: float = options["open_for"]
-    if not reopenings or math.isinf(base):
-        return base
-    try:
-        stretched = base * options["reopen_factor"] ** reopenings
-    except OverflowError:
-        stretched = math.inf
-    return float(min(stretched, max(base, options["max_timeout"])))
-
-
-def lease_time(options: Mapping[str, Any], opened_for: float) -> float:
-    """
-    Return the seconds after which a silent probe gives its permit back.
-    """
-    lease: float | None = options["probe_lease"]
-    if lease is not None:
-        return lease
-    return _LEASE if math.isinf(opened_for) else max(_LEASE, opened_for)
 
 
 class CircuitPolicy:
@@ -188,7 +142,7 @@ class CircuitPolicy:
 
     def __init__(self, breaker: CircuitBreaker) -> None:
         self.breaker = breaker
-        self.gate = breaker
+        self.gate: Gate | None = breaker
 
     def __repr__(self) -> str:
         return CIRCUIT_OPTIONS.show(self.breaker.options, repr(self.breaker.name))

@@ -30,6 +30,7 @@ class DegradePolicy:
 
     kind = "degradable"
     timed = False
+    passes_rejections = True
 
     def __init__(self, adjuster: Adjuster, scope: Scope) -> None:
         self.adjuster = adjuster
@@ -51,5 +52,7 @@ class DegradePolicy:
         op.level = level
         op.adjusted = (self.adjuster, args, kwargs)
         args, kwargs, changes = self.adjuster.adjust(level, args, dict(kwargs))
-        op.changes.update(changes)
+        for name, (before, after) in changes.items():
+            # From what the caller gave: a recovery above may have changed it first.
+            op.changes[name] = op.changes.get(name, (before,))[0], after
         return (yield from inner(op, args, kwargs))

@@ -4,28 +4,30 @@ Fallback chains: what is tried, in order, when what is below has failed.
 
 from __future__ import annotations
 
-import inspect
+import functools
 import traceback
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from resilient.errorinfo import ErrorCategory
 from resilient.errors import FallbackChainExhaustedError, PolicyError
 from resilient.events import FallbackUsed
-from resilient.policies.base import Call, Plan, Raised, Returned
+from resilient.policies.base import Call, Command, Outcome, Plan, Raised, Returned, behind, traceback_of
 from resilient.policies.matching import Errors, Matcher, matcher
-from resilient.policies.options import Option, OptionTable, callable_or_none, describe, number, text
+from resilient.policies.options import Option, OptionTable, callable_or_none, describe, is_async, number, text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Generator, Iterable, Mapping
 
     from resilient.chain import FallbackChain
     from resilient.operation import Operation
 
-__all__ = ["FALLBACK_OPTIONS", "Fallback", "FallbackPolicy", "as_fallback"]
+__all__ = ["FALLBACK_OPTIONS", "Fallback", "FallbackPolicy", "as_fallback", "as_fallbacks", "offer", "offered"]
 
 _ANY = Matcher((Exception,))
+
+# How far down an error's causes frames are freed.
+_DEPTH = 8
 
 
 def _optional_text(value: object) -> str | None:
@@ -84,9 +86,11 @@ class Fallback:
     on: Matcher = field(repr=False)
     when: Callable[[], object] | None = field(repr=False)
     quality: float | None
-    kwargs: Mapping[str, Any] | None = field(repr=False)
+    kwargs: Mapping[str, Any] | None = field(repr=False, hash=False)
+    #: Whether the function or ``when`` has to be awaited.
+    is_async: bool = field(repr=False, compare=False)
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - an entry reads `Fallback(render_480p, "480p", MemoryError)`
         self,
         func: Callable[..., Any],
         name: str | None = None,
@@ -102,19 +106,29 @@ class Fallback:
         if problems:
             where = "Fallback()"
             raise PolicyError(where, problems)
-        object.__setattr__(self, "func", func)
-        if values["name"] is None:
-            values["name"] = getattr(func, "__name__", type(func).__name__)
+        values["func"] = func
+        values["name"] = values["name"] or _name_of(func)
+        values["is_async"] = is_async(func) or is_async(when)
         for key, value in values.items():
             object.__setattr__(self, key, value)
 
-    @property
-    def is_async(self) -> bool:
+    def adds(self, kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
         """
-        Whether its result has to be awaited.
+        Return a call's keyword arguments with this entry's own over them.
         """
-        call = getattr(type(self.func), "__call__", None)
-        return inspect.iscoroutinefunction(self.func) or inspect.iscoroutinefunction(call)
+        return kwargs if self.kwargs is None else {**kwargs, **self.kwargs}
+
+    def renamed(self, name: str) -> Fallback:
+        """
+        Return the same entry under another name.
+        """
+        return Fallback(self.func, name, self.on, self.when, self.quality, self.kwargs)
+
+
+def _name_of(func: Callable[..., Any]) -> str:
+    while isinstance(func, functools.partial):
+        func = func.func
+    return getattr(func, "__name__", None) or type(func).__name__
 
 
 def as_fallback(entry: object) -> Fallback:
@@ -130,6 +144,20 @@ def as_fallback(entry: object) -> Fallback:
         msg = f"a fallback must be a function or Fallback(function, ...), got {describe(entry)}"
         raise PolicyError(msg)
     return Fallback(entry)
+
+
+def as_fallbacks(entries: Iterable[object]) -> tuple[tuple[Fallback, ...], list[str]]:
+    """
+    Return *entries* as `Fallback` objects, and one sentence for each that cannot be one.
+    """
+    fallbacks: list[Fallback] = []
+    problems: list[str] = []
+    for entry in entries:
+        try:
+            fallbacks.append(as_fallback(entry))
+        except PolicyError as error:
+            problems.append(str(error))
+    return tuple(fallbacks), problems
 
 
 class FallbackPolicy:
@@ -158,78 +186,113 @@ class FallbackPolicy:
         Call what is below; when it fails, offer each entry in order.
         """
         outcome = yield from inner(op, args, kwargs)
+        chain = self.chain
         if type(outcome) is Returned:
-            self.chain.count_primary(succeeded=True)
+            chain.count_primary(succeeded=True)
             return outcome
-        primary: Raised = outcome  # type: ignore[assignment]
-        self.chain.count_primary(succeeded=False)
-        if not self._matches(self.on, primary, op):
-            self.chain.count_run(None)
-            return primary
-        _free_frames(primary, op)
-        latest = primary
-        errors = [primary.error]
-        for entry in self.chain.entries:
-            if not (yield from self._offered(entry, latest, op)):
-                continue
-            op.fallbacks += 1
-            added = kwargs if entry.kwargs is None else {**kwargs, **entry.kwargs}
-            outcome = yield Call(entry.func, args, added)
-            failed = type(outcome) is Raised
-            self.chain.count_entry(entry.name, succeeded=not failed)
-            if not failed:
-                op.emit(FallbackUsed, entry=entry.name, success=True, error=None)
-                self.chain.count_run(entry.name)
-                op.route = f"fallback:{entry.name}"
-                return outcome
-            latest = outcome  # type: ignore[assignment]
-            op.record(latest)
-            if op.told(FallbackUsed):
-                op.emit(FallbackUsed, entry=entry.name, success=False, error=op.info(latest))
-            _free_frames(latest, op)
-            errors.append(latest.error)
-        self.chain.count_run(None)
-        if latest is primary:
-            # Nothing was offered.
-            return primary
-        exhausted = FallbackChainExhaustedError(self.chain.name, errors)
-        exhausted.__cause__ = primary.error
-        return Raised(exhausted)
+        chain.count_primary(succeeded=False)
+        if not _matches(self.on, outcome, op, f"on= of fallback chain {chain.name!r}"):  # type: ignore[arg-type]  # it has raised
+            chain.count_run(None)
+            return outcome
+        return (yield from offer(chain, chain.entries, outcome, op, args, kwargs))  # type: ignore[arg-type]
 
-    def _matches(self, on: Matcher, outcome: Raised, op: Operation) -> bool:
-        try:
-            return on.matches(outcome.error, lambda: op.verdict(outcome))
-        except Exception as problem:  # noqa: BLE001 - a predicate that raises must not replace the error
-            op.hub.report(f"on= of fallback chain {self.chain.name!r}", problem)
-            return False
 
-    def _offered(self, entry: Fallback, latest: Raised, op: Operation) -> Any:
-        """
-        Tell whether *entry* is to be tried after *latest*.
-        """
-        if not self._matches(entry.on, latest, op) or not _admits(entry.func):
-            return False
-        if entry.when is None:
-            return True
-        asked = yield Call(entry.when)
-        if type(asked) is Raised:
-            op.hub.report(f"when= of fallback {entry.name!r}", asked.error)
-            return False
-        return bool(asked.value)  # type: ignore[union-attr]
+def offer(  # noqa: PLR0917 - a plan's arguments
+    chain: FallbackChain,
+    entries: Iterable[Fallback],
+    primary: Raised,
+    op: Operation,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+) -> Plan:
+    """
+    Call each of *entries* that stands in, until one returns.
+
+    Args:
+        chain: Whose entries they are; it counts.
+        entries: What is left of them.
+        primary: What is to be stood in for.
+        op: The operation.
+        args: The call's positional arguments.
+        kwargs: The call's keyword arguments.
+    """
+    latest: Raised = primary
+    errors = [primary.error]
+    _free_frames(primary, op)
+    for entry in entries:
+        if not (yield from offered(entry, latest, op)):
+            continue
+        op.fallbacks += 1
+        outcome = yield Call(entry.func, args, entry.adds(kwargs))
+        chain.count_entry(entry.name, succeeded=type(outcome) is Returned)
+        if type(outcome) is Returned:
+            op.emit(FallbackUsed, entry=entry.name, success=True, error=None)
+            chain.count_run(entry.name)
+            op.route = f"fallback:{entry.name}"
+            return outcome
+        latest = outcome  # type: ignore[assignment]  # it has raised
+        op.record(latest)
+        if op.told(FallbackUsed):
+            op.emit(FallbackUsed, entry=entry.name, success=False, error=op.info(latest))
+        errors.append(latest.error)
+        _free_frames(latest, op)
+    chain.count_run(None)
+    # Where nothing was offered, the primary's error is raised as itself.
+    return primary if latest is primary else Raised(FallbackChainExhaustedError(chain.name, errors))
+
+
+def offered(entry: Fallback, latest: Raised | None, op: Operation) -> Generator[Command, Outcome, bool]:
+    """
+    Tell whether *entry* is to be called now, after *latest*; None: nothing was called yet.
+    """
+    what = f"fallback {entry.name!r}"
+    if entry.is_async and not op.is_async:
+        problem = PolicyError(f"{what} is async, and {op.function} is not, so nobody would await it; it is passed over")
+        op.hub.report(what, problem)
+        return False
+    if latest is not None and not _matches(entry.on, latest, op, f"on= of {what}"):
+        return False
+    if not _admits(entry.func):
+        return False
+    if entry.when is None:
+        return True
+    asked = yield Call(entry.when)
+    if type(asked) is Raised:
+        op.hub.report(f"when= of {what}", asked.error)
+        return False
+    return bool(asked.value)  # type: ignore[union-attr]  # there are two kinds
+
+
+def _matches(on: Matcher, outcome: Raised, op: Operation, what: str) -> bool:
+    try:
+        return on.matches(outcome.error, functools.partial(op.verdict, outcome))
+    except Exception as problem:  # noqa: BLE001 - a predicate that raises must not replace the error
+        op.hub.report(what, problem)
+        return False
 
 
 def _admits(func: Callable[..., Any]) -> bool:
     """
     Tell whether the circuits of a decorated entry would let a call pass.
     """
-    resilience = getattr(func, "resilience", None)
-    policies = getattr(resilience, "policies", ())
-    return all(one.breaker.has_room() for one in policies if getattr(one, "kind", None) == "circuit")
+    for policy in getattr(getattr(func, "resilience", None), "policies", ()):
+        if policy.kind == "fallback_chain":
+            # It has fallbacks of its own for what is below.
+            return True
+        if policy.kind == "circuit" and not policy.breaker.has_room():
+            return False
+    return True
 
 
 def _free_frames(outcome: Raised, op: Operation) -> None:
     """
     Drop the variables of the frames behind a memory error: the chain keeps the error, not the tensors.
     """
-    if op.verdict(outcome).category is ErrorCategory.MEMORY:
-        traceback.clear_frames(outcome.error.__traceback__)
+    if op.verdict(outcome).category is not ErrorCategory.MEMORY:
+        return
+    error: BaseException | None = outcome.error
+    for _ in range(_DEPTH):
+        if error is None:
+            return
+        traceback.clear_frames(traceback_of(error))
+        error = behind(error)

@@ -4,15 +4,19 @@ Which errors an option means: exception types, category names, or a predicate.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from resilient.classification.rules import Transient
 from resilient.errorinfo import ErrorCategory
-from resilient.errors import ResilientError
+from resilient.policies.options import is_async
 
 if TYPE_CHECKING:
-    from resilient.classify import Classification
+    from collections.abc import Iterator
+
+    from resilient.classification.rules import Classification
 
 __all__ = ["Errors", "Matcher", "matcher"]
 
@@ -35,30 +39,39 @@ class Matcher:
         predicates: Called with the error; a true answer includes it.
     """
 
-    types: tuple[type[BaseException], ...] = ()
+    types: tuple[type[Exception], ...] = ()
     categories: frozenset[ErrorCategory] = frozenset()
     predicates: tuple[Callable[[Exception], object], ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.types or self.categories or self.predicates)
 
-    def matches(self, error: Exception, verdict: Callable[[], Classification]) -> bool:
+    def __iter__(self) -> Iterator[type[Exception] | ErrorCategory | Callable[[Exception], object]]:
         """
-        Tell whether *error* is meant; *verdict* is asked only where a category decides.
+        Iterate over what was given: types, categories, predicates.
+        """
+        return itertools.chain(self.types, self.categories, self.predicates)
+
+    def matches(self, error: Exception, verdict: Callable[[], Classification], *, permanent: bool = True) -> bool:
+        """
+        Tell whether *error* is meant.
 
         Whatever a predicate raises passes through.
-        """
-        if isinstance(error, self.types):
-            return True
-        if self.categories and verdict().category in self.categories:
-            return True
-        return any(predicate(error) for predicate in self.predicates)
 
-    def names(self, error: Exception) -> bool:
+        Args:
+            error: What was raised.
+            verdict: How it is classified; asked only where a category decides.
+            permanent: Whether a category includes those of its errors that
+                another try cannot mend.
         """
-        Tell whether *error*'s very type is named, and not just a base that all errors share.
-        """
-        return any(issubclass(one, ResilientError) and isinstance(error, one) for one in self.types)
+        # By its real type: `isinstance` would ask `__class__`, which may raise.
+        if issubclass(type(error), self.types):
+            return True
+        if self.categories:
+            found = verdict()
+            if found.category in self.categories and (permanent or found.transient is not Transient.NO):
+                return True
+        return bool(self.predicates) and any(predicate(error) for predicate in self.predicates)
 
     def __repr__(self) -> str:
         parts = [one.__name__ for one in self.types]
@@ -77,20 +90,12 @@ def matcher(value: object) -> Matcher:
     if isinstance(value, Matcher):
         return value
     several = isinstance(value, Iterable) and not isinstance(value, str | type)
-    types: list[type[BaseException]] = []
+    types: set[type[Exception]] = set()
     categories: set[ErrorCategory] = set()
     predicates: list[Callable[[Exception], object]] = []
     for one in value if several else (value,):  # type: ignore[attr-defined]
         if isinstance(one, type):
-            if not issubclass(one, Exception):
-                msg = (
-                    f"must be Exception types, and {one.__name__} is not one (Ctrl-C, SystemExit and cancellation"
-                    " always pass through)"
-                    if issubclass(one, BaseException)
-                    else "must be exception types, category names or a predicate"
-                )
-                raise ValueError(msg)
-            types.append(one)
+            types.add(_exception_type(one))
         elif isinstance(one, ErrorCategory):
             categories.add(one)
         elif isinstance(one, str):
@@ -98,9 +103,27 @@ def matcher(value: object) -> Matcher:
                 msg = f"must be a category, one of {', '.join(repr(name) for name in _CATEGORIES)}"
                 raise ValueError(msg)
             categories.add(_CATEGORIES[one])
-        elif callable(one):
-            predicates.append(one)
-        else:
+        elif not callable(one):
             msg = "must be exception types, category names or a predicate, one or several"
             raise ValueError(msg)
-    return Matcher(tuple(types), frozenset(categories), tuple(predicates))
+        elif is_async(one):
+            msg = "must be decided at once: a predicate cannot be async"
+            raise ValueError(msg)
+        else:
+            predicates.append(one)
+    # In an order that does not depend on a set's: matchers are compared.
+    ordered = sorted(types, key=lambda one: (one.__module__, one.__qualname__))
+    return Matcher(tuple(ordered), frozenset(categories), tuple(predicates))
+
+
+def _exception_type(one: type) -> type[Exception]:
+    if issubclass(one, Exception):
+        return one
+    if issubclass(one, BaseException):
+        msg = (
+            f"must be Exception types, and {one.__name__} is not one (Ctrl-C, SystemExit and cancellation always pass"
+            " through)"
+        )
+    else:
+        msg = f"must be exception types, category names or a predicate, and {one.__name__} is none of them"
+    raise ValueError(msg)

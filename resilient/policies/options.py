@@ -8,6 +8,8 @@ accepts options (config objects, mappings, files) goes through the same rows.
 from __future__ import annotations
 
 import difflib
+import functools
+import inspect
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -16,6 +18,7 @@ from datetime import timedelta
 from typing import Any
 
 from resilient.errors import PolicyError
+from resilient.text import safe_repr
 
 __all__ = [
     "UNSET",
@@ -29,6 +32,7 @@ __all__ = [
     "describe",
     "fraction",
     "integer",
+    "is_async",
     "number",
     "parse_duration",
     "same",
@@ -92,7 +96,7 @@ class OptionTable:
 
     def __init__(self, kind: str, *options: Option) -> None:
         self.kind = kind
-        self.options = {option.name: option for option in options}
+        self.options: dict[str, Option] = {option.name: option for option in options}
         self._names = {alias: option.name for option in options for alias in (option.name, *option.aliases)}
 
     def defaults(self) -> dict[str, Any]:
@@ -170,13 +174,18 @@ def describe(value: object) -> str:
     """
     Return *value* and its type for an error message, at most 80 characters of it.
     """
-    try:
-        shown = repr(value)
-    except Exception:  # noqa: BLE001 - a value that cannot be shown must not hide the problem with it
-        shown = "<unprintable>"
-    if len(shown) > 80:
-        shown = shown[:77] + "..."
-    return f"{shown} ({type(value).__name__})"
+    return f"{safe_repr(value, 80)} ({type(value).__name__})"
+
+
+def is_async(value: object) -> bool:
+    """
+    Tell whether what calling *value* returns has to be awaited.
+    """
+    while isinstance(value, functools.partial):
+        value = value.func
+    # By `__class__`: a proxy tells that of what it stands for.
+    method = getattr(value.__class__, "__call__", None)  # noqa: B004 - the method itself is looked at
+    return inspect.iscoroutinefunction(value) or inspect.iscoroutinefunction(method)
 
 
 def _real(value: object, expected: str) -> float:

@@ -4,6 +4,7 @@ Recovery: walk the playbook for an error's category, and call again after each s
 
 from __future__ import annotations
 
+import itertools
 import traceback
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,9 @@ from resilient.errors import FallbackChainExhaustedError, ResilientError
 from resilient.events import RecoveryRun
 from resilient.playbooks.context import RecoveryContext
 from resilient.policies.arguments import Parameters
-from resilient.policies.base import Plan, Raised, Returned
+from resilient.policies.base import Plan, Raised, Returned, traceback_of
 from resilient.policies.options import Option, OptionTable, integer
+from resilient.policies.rules import equal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,10 +32,10 @@ _CATEGORIES = {category.value for category in ErrorCategory}
 def _playbook(value: object) -> str | None:
     if isinstance(value, ErrorCategory):
         return value.value
-    if value is not None and value not in _CATEGORIES:
-        msg = f"must be a category, one of {', '.join(sorted(_CATEGORIES))}, or None"
-        raise ValueError(msg)
-    return value  # type: ignore[return-value]  # it is one of the names
+    if value is None or (isinstance(value, str) and value in _CATEGORIES):
+        return value
+    msg = f"must be a category, one of {', '.join(sorted(_CATEGORIES))}, or None"
+    raise ValueError(msg)
 
 
 RECOVERY_OPTIONS = OptionTable(
@@ -56,6 +58,7 @@ class RecoverPolicy:
     kind = "recoverable"
     gate = None
     timed = False
+    passes_rejections = True
 
     def __init__(self, options: Mapping[str, Any], registry: Registry, *, is_async: bool | None = None) -> None:
         self.options = options
@@ -89,7 +92,7 @@ class RecoverPolicy:
             runs += 1
             call_args, call_kwargs = self._arguments(op, ctx)
             changes = ctx.changes()
-            op.changes.update(changes)
+            _add(changes, op)
             # Everything that holds the failed call's frames has to go now.
             del outcome
             with ctx.in_force():
@@ -138,11 +141,14 @@ class RecoverPolicy:
         if override is None or op.level_override is override:
             return ctx.args, ctx.kwargs
         op.level_override = op.level = override
-        adjuster, args, kwargs = op.adjusted  # type: ignore[misc]  # there is a level only where there is an adjuster
-        _, _, changes = adjuster.adjust(override, args, dict(kwargs))
-        op.changes.update(changes)
-        values = {path: after for path, (_, after) in changes.items()}
-        ctx.args, ctx.kwargs = adjuster.parameters.replace_all(values, ctx.args, ctx.kwargs)
+        # A `DegradePolicy` below adjusts by itself when it is called; one above has been.
+        above = itertools.takewhile(lambda policy: policy is not self, op.pipeline.policies)
+        if op.adjusted is not None and any(policy.kind == "degradable" for policy in above):
+            adjuster, args, kwargs = op.adjusted
+            _, _, changes = adjuster.adjust(override, args, dict(kwargs))
+            op.changes.update(changes)
+            values = {path: after for path, (_, after) in changes.items()}
+            ctx.args, ctx.kwargs = adjuster.parameters.replace_all(values, ctx.args, ctx.kwargs)
         return ctx.args, ctx.kwargs
 
     def _tell(
@@ -156,15 +162,24 @@ class RecoverPolicy:
         changes: Mapping[str, tuple[Any, Any]] | None = None,
     ) -> None:
         self.registry.playbooks.note(step, ctx, applied=applied, success=success)
-        op.emit(
-            RecoveryRun, step=step.name, applied=applied, success=success, error=ctx.error, changes=changes or None
-        )
+        op.emit(RecoveryRun, step=step.name, applied=applied, success=success, error=ctx.error, changes=changes or None)
 
 
 def _is_ours(outcome: Raised) -> bool:
+    # By its real type: `isinstance` would ask `__class__`, which may raise.
+    kind = type(outcome.error)
     # An exhausted chain is as its primary's error: a recovery above it can help.
-    error = outcome.error
-    return isinstance(error, ResilientError) and not isinstance(error, FallbackChainExhaustedError)
+    return issubclass(kind, ResilientError) and not issubclass(kind, FallbackChainExhaustedError)
+
+
+def _add(changes: Mapping[str, tuple[Any, Any]], op: Operation) -> None:
+    """
+    Add what a step has changed to what the operation tells: from what the caller gave to what holds now.
+    """
+    for name, (before, after) in changes.items():
+        given = op.changes.pop(name, (before,))[0]
+        if not equal(given, after):
+            op.changes[name] = given, after
 
 
 def _free(outcome: Raised, ctx: RecoveryContext) -> None:
@@ -172,4 +187,4 @@ def _free(outcome: Raised, ctx: RecoveryContext) -> None:
     Drop the variables of the frames behind a memory error before steps free memory.
     """
     if ctx.error.category is ErrorCategory.MEMORY:
-        traceback.clear_frames(outcome.error.__traceback__)
+        traceback.clear_frames(traceback_of(outcome.error))

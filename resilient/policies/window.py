@@ -6,40 +6,47 @@ Both kinds take constant memory. A result leaves its window exactly once.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+import math
+from typing import Any, Protocol
 
-__all__ = ["CountWindow", "TimeWindow", "Totals", "Window"]
+__all__ = ["MAX_CALLS", "CountWindow", "TimeWindow", "Window", "contents"]
+
+MAX_CALLS = 100_000
+"""The most calls that a window holds; one byte each."""
 
 _FAILED = 1
 _SLOW = 2
+_BOTH = _FAILED | _SLOW
 
 # A result leaves a time window up to one bucket early, never late.
 _BUCKETS = 50
 
-
-class Totals(NamedTuple):
-    """
-    What a window holds: calls, and how many of them failed or were slow.
-    """
-
-    calls: int = 0
-    failures: int = 0
-    slow: int = 0
+# What is saved of a bucket: age, calls, failures, slow.
+_FIELDS = 4
 
 
 class Window(Protocol):
     """
     What trip rules need of a window. Times are monotonic seconds.
+
+    Attributes:
+        calls: The calls in it, as of the latest `record` or `expire`.
+        failures: How many of them failed.
+        slow: How many of them were slow.
     """
+
+    calls: int
+    failures: int
+    slow: int
 
     def record(self, now: float, *, failed: bool, slow: bool) -> None:
         """
         Add a result.
         """
 
-    def totals(self, now: float) -> Totals:
+    def expire(self, now: float) -> None:
         """
-        Return what the window holds at *now*.
+        Drop what is too old at *now*.
         """
 
     def clear(self) -> None:
@@ -51,10 +58,11 @@ class Window(Protocol):
         """
         Return the contents, JSON-ready, for `load`.
         """
+        ...
 
     def load(self, contents: list[Any], now: float) -> None:
         """
-        Take over what `dump` returned.
+        Take over what `dump` of the same kind has returned; of the other kind, nothing.
         """
 
 
@@ -63,8 +71,10 @@ class CountWindow:
     The last *size* calls: a ring of one byte each.
     """
 
+    __slots__ = ("_next", "_ring", "calls", "failures", "size", "slow")
+
     def __init__(self, size: int) -> None:
-        self.size = size
+        self.size: int = size
         self.clear()
 
     def clear(self) -> None:
@@ -73,30 +83,32 @@ class CountWindow:
         """
         self._ring = bytearray()
         self._next = 0
-        self._failures = 0
-        self._slow = 0
+        self.calls: int = 0
+        self.failures: int = 0
+        self.slow: int = 0
 
     def record(self, now: float, *, failed: bool, slow: bool) -> None:  # noqa: ARG002 - `Window`'s signature
         """
         Add a result; the oldest one leaves where the window is full.
         """
         result = failed * _FAILED | slow * _SLOW
-        if len(self._ring) < self.size:
+        if self.calls < self.size:
             self._ring.append(result)
+            self.calls += 1
         else:
-            oldest = self._ring[self._next]
-            self._failures -= oldest & _FAILED
-            self._slow -= oldest >> 1
-            self._ring[self._next] = result
-            self._next = (self._next + 1) % self.size
-        self._failures += failed
-        self._slow += slow
+            place = self._next
+            oldest = self._ring[place]
+            self._ring[place] = result
+            self._next = (place + 1) % self.size
+            self.failures -= oldest & _FAILED
+            self.slow -= oldest >> 1
+        self.failures += failed
+        self.slow += slow
 
-    def totals(self, now: float) -> Totals:  # noqa: ARG002 - `Window`'s signature
+    def expire(self, now: float) -> None:
         """
-        Return what the window holds.
+        Do nothing: calls leave as others come.
         """
-        return Totals(len(self._ring), self._failures, self._slow)
 
     def dump(self, now: float) -> list[Any]:  # noqa: ARG002 - `Window`'s signature
         """
@@ -110,10 +122,11 @@ class CountWindow:
         """
         self.clear()
         for result in contents[-self.size :]:
-            self.record(now, failed=bool(result & _FAILED), slow=bool(result & _SLOW))
+            if isinstance(result, int):
+                self.record(now, failed=bool(result & _FAILED), slow=bool(result & _SLOW))
 
     def __repr__(self) -> str:
-        return f"<CountWindow of {self.size} calls: {self.totals(0.0)}>"
+        return f"<CountWindow of {self.size} calls: {_shown(self)}>"
 
 
 class TimeWindow:
@@ -121,8 +134,10 @@ class TimeWindow:
     The last *seconds*: a ring of buckets, counted from the first result on.
     """
 
+    __slots__ = ("_began", "_calls", "_failures", "_latest", "_slow", "_width", "calls", "failures", "seconds", "slow")
+
     def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
+        self.seconds: float = seconds
         self._width = seconds / _BUCKETS
         self.clear()
 
@@ -133,9 +148,13 @@ class TimeWindow:
         self._calls = [0] * _BUCKETS
         self._failures = [0] * _BUCKETS
         self._slow = [0] * _BUCKETS
+        # When the bucket numbered 0 began, None while there is nothing in any,
+        # and the number of the latest bucket.
         self._began: float | None = None
         self._latest = 0
-        self._sums = Totals()
+        self.calls: int = 0
+        self.failures: int = 0
+        self.slow: int = 0
 
     def record(self, now: float, *, failed: bool, slow: bool) -> None:
         """
@@ -144,45 +163,36 @@ class TimeWindow:
         self._add(now, 1, int(failed), int(slow))
 
     def _add(self, now: float, calls: int, failures: int, slow: int) -> None:
-        self._expire(now)
+        self.expire(now)
         if self._began is None:
             self._began = now
-            self._latest = 0
         slot = self._latest % _BUCKETS
         self._calls[slot] += calls
         self._failures[slot] += failures
         self._slow[slot] += slow
-        sums = self._sums
-        self._sums = Totals(sums.calls + calls, sums.failures + failures, sums.slow + slow)
+        self.calls += calls
+        self.failures += failures
+        self.slow += slow
 
-    def totals(self, now: float) -> Totals:
+    def expire(self, now: float) -> None:
         """
-        Return what the window holds at *now*.
+        Drop what is too old at *now*.
         """
-        self._expire(now)
-        return self._sums
-
-    def _expire(self, now: float) -> None:
         if self._began is None:
             return
         current = int((now - self._began) / self._width)
-        passed = current - self._latest
-        if passed <= 0:
+        if current <= self._latest:
             return
-        if passed >= _BUCKETS:
-            # Nothing is left: the next result starts the buckets afresh.
-            self.clear()
-            return
-        calls, failures, slow = self._sums
-        for index in range(self._latest + 1, current + 1):
+        # After a long time, every bucket is emptied once.
+        for index in range(max(self._latest + 1, current - _BUCKETS + 1), current + 1):
             slot = index % _BUCKETS
-            calls -= self._calls[slot]
-            failures -= self._failures[slot]
-            slow -= self._slow[slot]
+            self.calls -= self._calls[slot]
+            self.failures -= self._failures[slot]
+            self.slow -= self._slow[slot]
             self._calls[slot] = self._failures[slot] = self._slow[slot] = 0
         self._latest = current
-        self._sums = Totals(calls, failures, slow)
-        if calls == 0:
+        if not self.calls:
+            # The next result begins a bucket of its own.
             self._began = None
             self._latest = 0
 
@@ -190,25 +200,61 @@ class TimeWindow:
         """
         Return ``[age in seconds, calls, failures, slow]`` for each bucket that holds any, the oldest first.
         """
-        self._expire(now)
+        self.expire(now)
         if self._began is None:
             return []
-        contents = []
+        found: list[Any] = []
         for index in range(max(0, self._latest - _BUCKETS + 1), self._latest + 1):
             slot = index % _BUCKETS
             if self._calls[slot]:
                 age = max(0.0, now - self._began - index * self._width)
-                contents.append([age, self._calls[slot], self._failures[slot], self._slow[slot]])
-        return contents
+                found.append([age, self._calls[slot], self._failures[slot], self._slow[slot]])
+        return found
 
     def load(self, contents: list[Any], now: float) -> None:
         """
-        Take over what `dump` returned.
+        Take over what `dump` returned; what is too old for this window is left out.
         """
         self.clear()
-        for age, calls, failures, slow in contents:
-            self._add(now - age, calls, failures, slow)
-        self._expire(now)
+        for one in contents:
+            if isinstance(one, list) and one[0] < self.seconds:
+                age, calls, failures, slow = one
+                self._add(now - age, calls, failures, slow)
+        self.expire(now)
 
     def __repr__(self) -> str:
-        return f"<TimeWindow of {self.seconds:g} s: {self._sums}>"
+        return f"<TimeWindow of {self.seconds:g} s: {_shown(self)}>"
+
+
+def _shown(window: Window) -> str:
+    return f"{window.calls} in it, {window.failures} failed, {window.slow} slow"
+
+
+def contents(value: object) -> list[Any]:
+    """
+    Check for what a window's ``dump`` returns.
+
+    Raises:
+        ValueError: *value* is something else.
+    """
+    if not isinstance(value, list) or len(value) > MAX_CALLS or not all(map(_is_saved, value)):
+        msg = "must be the list that a window's contents were saved as"
+        raise ValueError(msg)
+    # Buckets go in by their age, the oldest first; calls stay in their order.
+    return sorted(value, key=_age, reverse=True)
+
+
+def _age(one: Any) -> float:
+    return one[0] if isinstance(one, list) else 0.0
+
+
+def _is_saved(one: object) -> bool:
+    if type(one) is int:
+        return 0 <= one <= _BOTH
+    if not isinstance(one, list) or len(one) != _FIELDS:
+        return False
+    age, *counts = one
+    if type(age) not in {int, float} or not 0 <= age < math.inf or any(type(count) is not int for count in counts):
+        return False
+    calls, failures, slow = counts
+    return bool(0 <= failures <= calls and 0 <= slow <= calls)

@@ -1,0 +1,81 @@
+"""
+The bounds: what each thing may cost at most.
+
+Times are bounded as multiples of the unit - what one plain closure adds to a
+call - that was measured in the same run, so that a slower machine does not fail
+and a faster one does not hide a loss. Where a target was set as a time, it is
+divided by the unit of the machine it was set on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["BOUNDS", "REFERENCE_UNIT", "Bound", "target"]
+
+# What one plain closure adds on the machine that the targets were set on, CPython 3.11.
+REFERENCE_UNIT = {False: 68e-9, True: 109e-9}
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """
+    A bound.
+
+    Args:
+        at_most: The target.
+        told: The target as it was set, where that was a time.
+        held: Where the target is missed today: what must not be exceeded
+            meanwhile, so that it does not get worse unseen.
+    """
+
+    at_most: float
+    told: str = ""
+    held: float | None = None
+
+
+def target(microseconds: float, *, is_async: bool = False, held: float | None = None) -> Bound:
+    """
+    Return the bound of a time, in units.
+    """
+    told = f"{microseconds:g} us" if microseconds < 100 else f"{microseconds / 1000:g} ms"
+    return Bound(microseconds * 1e-6 / REFERENCE_UNIT[is_async], told, held)
+
+
+# Whoever reaches a target takes its `held` away: the table tells when.
+BOUNDS = {
+    # A success that nobody has to hear of, in units over the bare call.
+    "one policy": Bound(1.8),
+    "five policies": Bound(2.0),
+    "method": Bound(0.3),
+    "listener": Bound(0.1),
+    # Held: each success takes the circuit's lock and looks at the trip rule,
+    # though inside one bucket a success that is not slow only adds one to it.
+    "time window, sync": Bound(6.0, held=27.0),
+    "time window, async": Bound(6.0, held=19.0),
+    # Whole calls, raising and catching included.
+    # Held: a lock, three calls to work out the wait, and an error with a dict of its own.
+    "rejection, sync": target(0.8, held=23.5),
+    "rejection, async": target(0.8, is_async=True, held=18.0),
+    # Held: an operation and two generators even where one circuit is the whole
+    # stack; the frames of the library itself are searched for surroundings.
+    "failure, sync": target(5.0, held=240.0),
+    "failure, async": target(5.0, is_async=True, held=170.0),
+    # Held: as above, for each attempt.
+    "retry storm, sync": target(10.0, held=330.0),
+    "retry storm, async": target(12.0, is_async=True, held=235.0),
+    # Wall time of 8 threads with 20 calls each, over the same without a circuit.
+    "threads": Bound(1.05),
+    # KiB. Held: each function has tables of options, a matcher, a signature and a
+    # Retrying object of its own, also where they are the defaults.
+    "function": Bound(4.0, held=14.5),
+    "window": Bound(1.0),
+    "errors": Bound(500.0),
+    # Over importing wrapt, tenacity and pybreaker. Held: forty dataclasses are
+    # made at import, and the facade and all playbooks are loaded with it.
+    "import": Bound(1.3, held=1.9),
+    "snapshot": target(500.0),
+    "large snapshot": target(5000.0),
+    # 250,000 a second.
+    "recording": target(4.0),
+}

@@ -1,0 +1,271 @@
+"""
+A circuit's core: its state, its transitions, and the gate that it is.
+
+::
+
+    CLOSED --- trip rule ---> OPEN --- time is up, and somebody asks ---> HALF_OPEN
+       ^                       ^                                            |   |
+       |                       +------------- a probe fails ----------------+   |
+       +---------------------- enough probes succeed ---------------------------+
+
+pybreaker's breaker holds the state and makes each transition (see
+`resilient.adapters.pybreaker`). Everything happens under one lock, for a few
+lines of arithmetic, and no user code runs inside it.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from resilient.adapters.pybreaker import (
+    STATE_CLOSED,
+    STATE_HALF_OPEN,
+    STATE_OPEN,
+    Foreign,
+    Ledger,
+    state_of,
+    transit,
+)
+from resilient.circuits.telling import queue_call, queue_event
+from resilient.events import CircuitClosed, CircuitHalfOpened, CircuitOpened, Event
+from resilient.forks import survives_fork
+from resilient.policies.circuit import CIRCUIT_OPTIONS, CircuitState
+from resilient.policies.tripping import TripRule, open_time
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from resilient.circuits.permits import Permit
+    from resilient.gates import Stack
+    from resilient.hub import Hub
+    from resilient.operation import Operation
+    from resilient.policies.base import Raised
+
+__all__ = ["CircuitCore"]
+
+_STATES = {
+    STATE_CLOSED: CircuitState.CLOSED,
+    STATE_OPEN: CircuitState.OPEN,
+    STATE_HALF_OPEN: CircuitState.HALF_OPEN,
+}
+_EVENTS: dict[str, type[Event]] = {
+    STATE_CLOSED: CircuitClosed,
+    STATE_OPEN: CircuitOpened,
+    STATE_HALF_OPEN: CircuitHalfOpened,
+}
+
+# Shared by all circuits that were given no options of their own.
+_DEFAULTS = CIRCUIT_OPTIONS.defaults()
+
+# Who waits exactly as long as it was told must not be turned away for the last bit of a float.
+_ROUNDING = 1e-6
+
+
+class CircuitCore:
+    """
+    The state of one circuit.
+
+    Args:
+        name: The circuit's name.
+        given: The checked options that were given; the others are the defaults.
+        hub: Where time comes from and events go to.
+
+    Attributes:
+        given: The options that were given.
+        options: A value for every row of `CIRCUIT_OPTIONS`.
+        pybreaker: The real pybreaker breaker beneath. Its transitions and its
+            listeners are the circuit's; its ``call`` would hold its lock around
+            the function, and knows none of the options.
+        rejected: Calls that were not admitted.
+        late: Results that came in a later generation than their call's.
+        last_error: Text of the error that opened the circuit.
+    """
+
+    def __init__(self, name: str, given: Mapping[str, Any], hub: Hub) -> None:
+        self.name = name
+        self.hub = hub
+        self.rejected: int = 0
+        self.late: int = 0
+        self.last_error: str | None = None
+        self._ledger = Ledger(hub.clock, self)
+        self.pybreaker: Foreign = Foreign(name, self._ledger, self)
+        # The permits of a half-open circuit, and who holds it isolated.
+        self._probes: list[Permit] = []
+        self._holds: tuple[object, ...] = ()
+        self._owners: tuple[weakref.ref[Stack], ...] = ()
+        # Monotonic seconds at which an open circuit may be probed.
+        self._due = math.inf
+        self._reopenings = 0
+        self._last_failure: float | None = None
+        self._would_have_opened = False
+        self._renew_locks()
+        self.given: Mapping[str, Any] = {}
+        self.options: Mapping[str, Any] = _DEFAULTS
+        self._put_in_force(given)
+        survives_fork(self)
+
+    def _renew_locks(self) -> None:
+        self._lock = threading.RLock()
+        self.pybreaker.renew_lock(self._lock)
+        # What the transition that is being made tells about itself.
+        self._because: dict[str, Any] = {}
+        self._by: tuple[Operation | None, Raised | None] = None, None
+
+    def _put_in_force(self, given: Mapping[str, Any]) -> None:
+        foreign, old = self.pybreaker, self.options["listeners"]
+        self.given = dict(given)
+        self.options = {**_DEFAULTS, **given} if given else _DEFAULTS
+        self._rule = TripRule(self.options)
+        foreign.replace_listeners(old, self.options["listeners"])
+        self._listening = bool(foreign.listeners)
+        foreign.fail_max = self.options["failure_threshold"]
+        foreign.success_threshold = self.options["success_threshold"]
+        foreign.reset_timeout = self.options["open_for"]
+
+    # -- the gate (see `resilient.pipeline.Gate`) ----------------------------
+
+    @property
+    def generation(self) -> int | None:
+        """
+        The generation while every call may pass and no success is waited for, else None.
+        """
+        ledger = self._ledger
+        if self.options["mode"] == "disabled":
+            return ledger.generation
+        if ledger.current != STATE_CLOSED or self._listening or (self._rule.consecutive and ledger.failures):
+            return None
+        return ledger.generation
+
+    @property
+    def timed(self) -> bool:
+        """
+        Whether every success is waited for, with the seconds it took.
+        """
+        return self._rule.timed and self.options["mode"] != "disabled"
+
+    def attach(self, owner: Stack) -> None:
+        """
+        Tell *owner*, held weakly, whenever `generation` or `timed` may have changed.
+        """
+        with self._lock:
+            self.detach(owner)
+            self._owners = (*self._owners, weakref.ref(owner))
+
+    def detach(self, owner: Stack) -> None:
+        """
+        Forget *owner*.
+        """
+        with self._lock:
+            self._owners = tuple(ref for ref in self._owners if ref() is not None and ref() is not owner)
+
+    @property
+    def used(self) -> bool:
+        """
+        Whether any pipeline goes through this circuit.
+        """
+        return any(ref() is not None for ref in self._owners)
+
+    def relisted(self) -> None:
+        """
+        Look for listeners, and tell all owners to look at this gate again.
+        """
+        with self._lock:
+            self._listening = bool(self.pybreaker.listeners)
+            for ref in self._owners:
+                owner = ref()
+                if owner is not None:
+                    owner.refresh()
+
+    # -- reading -------------------------------------------------------------
+
+    @property
+    def state(self) -> CircuitState:
+        """
+        What the circuit does with calls. OPEN stays OPEN until somebody asks to be admitted.
+        """
+        return _STATES[self._ledger.current]
+
+    @property
+    def failure_count(self) -> int:
+        """
+        The failures that the trip rule looks at.
+        """
+        with self._lock:
+            return self._rule.failures(self.hub.clock.monotonic(), self._ledger.failures)
+
+    def _remaining(self, now: float) -> float:
+        """
+        Return the seconds that an open circuit has to stay open.
+        """
+        remaining = self._due - now
+        return remaining if remaining > _ROUNDING else 0.0
+
+    def _wait(self, now: float) -> float | None:
+        """
+        Return the seconds until an open circuit may be probed; None where time alone will not do it.
+        """
+        remaining = self._remaining(now)
+        return None if self._holds or remaining == math.inf else remaining
+
+    # -- transitions ---------------------------------------------------------
+
+    def _transit(self, state: str, **because: Any) -> None:
+        """
+        Let pybreaker make a transition; `moved` hears of it.
+        """
+        self._because = because
+        try:
+            transit(self.pybreaker, state)
+        finally:
+            self._because = {}
+
+    def move_to(self, state: str, **because: Any) -> None:
+        """
+        Make a transition by hand; one to the circuit's own state is none.
+        """
+        with self._lock:
+            if self._ledger.current != state:
+                self._transit(state, **because)
+        self.hub.drain()
+
+    def moved(self, previous: str, state: str) -> None:
+        """
+        Follow a transition that pybreaker has made: forget what belonged to the old state, and tell.
+        """
+        because: dict[str, Any] = {"reason": "manual"}
+        self._probes = []
+        self._ledger.successes = 0
+        if state == STATE_OPEN:
+            self._set_due()
+            because["retry_after"] = self._wait(self._ledger.opened_monotonic)
+        else:
+            self._holds = ()
+        if state == STATE_CLOSED:
+            self._clear()
+        because = {**because, **self._because, "previous": _STATES[previous].value}
+        if state == STATE_HALF_OPEN:
+            del because["reason"]
+        self._queue_event(_EVENTS[state], because)
+        if self._listening:
+            foreign = self.pybreaker
+            queue_call(self.hub, foreign, "state_change", state_of(foreign, previous), state_of(foreign, state))
+        self.relisted()
+
+    def _set_due(self) -> None:
+        self._due = self._ledger.opened_monotonic + open_time(self.options, self._reopenings)
+
+    def _clear(self) -> None:
+        """
+        Zero everything that a closed circuit starts without.
+        """
+        self._ledger.failures = 0
+        self._rule.clear()
+        self._reopenings = 0
+        self._would_have_opened = False
+        self.last_error = None
+
+    def _queue_event(self, kind: type[Event], fields: dict[str, Any]) -> None:
+        queue_event(self.hub, kind, {"circuit": self.name, **fields}, *self._by)

@@ -1,0 +1,195 @@
+"""
+What a pipeline counts: every call by one atomic step, everything else under a lock.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from typing import TYPE_CHECKING, ClassVar, Self, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from resilient.operation import Operation
+
+    # Only type checkers know it by its parameter.
+    _Count: TypeAlias = itertools.count[int]
+else:
+    _Count = itertools.count
+
+__all__ = ["Counts", "Stats", "Ticks"]
+
+
+class Stats:
+    """
+    What a pipeline has counted.
+
+    Args:
+        calls: Calls made, those in flight included.
+        attempts: Calls of the function itself.
+        retries: Attempts that a retry asked for.
+        failures: Calls that raised to their caller.
+        rejected: Calls of the function that a circuit did not admit.
+        recovered: Calls that returned although an attempt had failed.
+        fallbacks: Calls of fallback entries.
+    """
+
+    __slots__ = ("attempts", "calls", "failures", "fallbacks", "recovered", "rejected", "retries")
+
+    def __init__(
+        self,
+        calls: int = 0,
+        attempts: int = 0,
+        retries: int = 0,
+        failures: int = 0,
+        *,
+        rejected: int = 0,
+        recovered: int = 0,
+        fallbacks: int = 0,
+    ) -> None:
+        self.calls: int = calls
+        self.attempts: int = attempts
+        self.retries: int = retries
+        self.failures: int = failures
+        self.rejected: int = rejected
+        self.recovered: int = recovered
+        self.fallbacks: int = fallbacks
+
+    def to_dict(self) -> dict[str, int]:
+        """
+        Return the counts by name.
+        """
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Stats) and self.to_dict() == other.to_dict()
+
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]  # counts change
+
+    def __repr__(self) -> str:
+        return f"Stats({', '.join(f'{name}={value}' for name, value in self.to_dict().items())})"
+
+
+class Ticks(_Count):
+    """
+    A counter whose step is one atomic C call, from 1 on.
+
+    Copies and pickles start afresh: state does not travel.
+    """
+
+    def __new__(cls) -> Self:
+        """
+        Make one that begins with 1.
+        """
+        return super().__new__(cls, 1)  # type: ignore[return-value]  # typeshed promises less than there is
+
+    @property
+    def taken(self) -> int:
+        """
+        How many numbers have been given out.
+        """
+        return int(repr(self)[len("Ticks(") : -1]) - 1
+
+    def __reduce__(self) -> tuple[type[Ticks], tuple[()]]:
+        return Ticks, ()
+
+
+class Counts:
+    """
+    The counts of one pipeline.
+
+    A quiet call takes a number of `ticks` and nothing else, a call that an open
+    circuit turned away at once also one of `rejections`; what an operation has
+    to count is added under a lock when it ends.
+
+    Args:
+        ticks: Where calls take their numbers from.
+    """
+
+    __slots__ = ("_added", "_forgotten", "_lock", "_planned", "rejections", "ticks")
+
+    def __init__(self, ticks: Ticks) -> None:
+        self.ticks: Ticks = ticks
+        self.renew_locks()
+        self._zero()
+
+    def renew_locks(self) -> None:
+        """
+        Take a fresh lock: in a forked child the old one may be held for ever.
+        """
+        self._lock = threading.RLock()
+
+    def _zero(self) -> None:
+        self.rejections: Ticks = Ticks()
+        self._added = Stats()
+        self._planned = 0
+        # Numbers go on after a reset, for ids are made of them.
+        self._forgotten = self.ticks.taken
+
+    def add(self, op: Operation, *, failed: bool, recovered: bool) -> None:
+        """
+        Add an operation that has ended.
+        """
+        with self._lock:
+            if op.number <= self._forgotten:
+                # It began before the counts were zeroed.
+                return
+            added = self._added
+            self._planned += 1
+            added.attempts += op.attempts
+            added.retries += op.retries
+            added.rejected += op.rejected
+            added.fallbacks += op.fallbacks
+            added.failures += failed
+            added.recovered += recovered
+
+    def reset(self) -> None:
+        """
+        Zero everything.
+        """
+        with self._lock:
+            self._zero()
+
+    def lay_aside(self) -> Callable[[], None]:
+        """
+        Zero everything; return what brings the old counts back, as if nothing had been counted since.
+        """
+        with self._lock:
+            rejections, added, planned = self.rejections, self._added, self._planned
+            calls = self.ticks.taken - self._forgotten
+            self._zero()
+
+        def bring_back() -> None:
+            with self._lock:
+                self.rejections, self._added, self._planned = rejections, added, planned
+                self._forgotten = self.ticks.taken - calls
+
+        return bring_back
+
+    @property
+    def quiet(self) -> int:
+        """
+        How many calls made no operation: they returned at once, or are still under way.
+        """
+        with self._lock:
+            return self.ticks.taken - self._forgotten - self._planned - self.rejections.taken
+
+    def stats(self) -> Stats:
+        """
+        Return the counts so far.
+        """
+        with self._lock:
+            added = self._added
+            calls = self.ticks.taken - self._forgotten
+            turned_away = self.rejections.taken
+            # What is in neither is quiet, or still under way: one attempt each.
+            return Stats(
+                calls,
+                added.attempts + calls - self._planned - turned_away,
+                added.retries,
+                added.failures + turned_away,
+                rejected=added.rejected + turned_away,
+                recovered=added.recovered,
+                fallbacks=added.fallbacks,
+            )

@@ -1,0 +1,201 @@
+"""
+The gates of a pipeline's policies: whether the next call has to be planned.
+
+A call is *quiet* while every gate - the stack's circuits, its service level,
+whoever listens for successes - would let it pass and has nothing to learn from
+its success.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+from resilient.operation import attempt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from resilient.hub import Hub
+    from resilient.operation import Operation
+    from resilient.policies.base import Plan
+
+__all__ = ["Bound", "Gate", "Stack", "Token"]
+
+
+class Gate(Protocol):
+    """
+    What may stand between a call and the fast path.
+    """
+
+    @property
+    def generation(self) -> int | None:
+        """
+        A number while every call may pass, another one when earlier results stop counting; None: calls are planned.
+        """
+        ...
+
+    @property
+    def timed(self) -> bool:
+        """
+        Whether successes are reported with how long they took.
+        """
+        ...
+
+    def attach(self, owner: Any, /) -> None:
+        """
+        Call ``owner.refresh()``, held weakly, whenever one of these two has changed.
+        """
+        ...
+
+    def succeeded(self, generation: int, elapsed: float | None) -> None:
+        """
+        Hear of the success of a call that passed in *generation*, and took *elapsed* seconds where a clock was read.
+        """
+        ...
+
+
+# Which gates a quiet call has passed, each with its generation at that time.
+Token: TypeAlias = tuple[tuple[Gate, int], ...]
+
+
+class Bound(Protocol):
+    """
+    A policy at its place in one pipeline.
+
+    Two more attributes are looked for: ``judges_results`` (it may ask for
+    another call after one that returned) and ``passes_rejections`` (an open
+    circuit's rejection goes through it as it is), both False where missing.
+    """
+
+    @property
+    def kind(self) -> str:
+        """
+        The decorator's name.
+        """
+        ...
+
+    @property
+    def gate(self) -> Gate | None:
+        """
+        What has to let a call pass before it is quiet.
+        """
+        ...
+
+    @property
+    def timed(self) -> bool:
+        """
+        Whether it needs to know when the operation began.
+        """
+        ...
+
+    def plan(self, op: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any], inner: Callable[..., Plan]) -> Plan:
+        """
+        Decide about one operation, around *inner*: the plan of what is below.
+        """
+        ...
+
+
+class Stack:
+    """
+    Policies in force, as one plan, and what their gates say.
+
+    Attributes:
+        hub: Where events, time and chance come from; `install` sets it.
+        policies: The policies, outermost first.
+        override: Stands for the function while a test injects outcomes.
+        quiet: The token of a quiet call; None while calls have to be planned.
+        ticket: The same where only a clock keeps a call from being quiet.
+    """
+
+    __slots__ = (
+        "_gates",
+        "_judged",
+        "_last",
+        "_lock",
+        "_plans",
+        "_shut",
+        "_timed",
+        "hub",
+        "override",
+        "policies",
+        "quiet",
+        "ticket",
+    )
+
+    hub: Hub
+
+    def __init__(self) -> None:
+        self.policies: tuple[Bound, ...] = ()
+        self.override: Callable[..., Any] | None = None
+        self.quiet: Token | None = None
+        self.ticket: Token | None = None
+        self._last: Token | None = None
+        self._gates: tuple[Gate, ...] = ()
+        self._timed = False
+        # Whether a policy is to be asked about what was returned: then no call is quiet.
+        self._judged = False
+        self._plans: Callable[..., Plan] = attempt
+        # The outermost circuit, where its rejections go to the caller as they are.
+        self._shut: Any = None
+        self._renew_locks()
+
+    def _renew_locks(self) -> None:
+        self._lock = threading.RLock()
+
+    def install(self, policies: Sequence[Bound], hub: Hub) -> None:
+        """
+        Put *policies* (outermost first) in force, in one step.
+
+        Calls in flight go on under the policies they began with.
+        """
+        plans: Callable[..., Plan] = attempt
+        for policy in reversed(policies):
+            plans = functools.partial(policy.plan, inner=plans)
+        gates = (*(one.gate for one in policies if one.gate is not None), hub)
+        with self._lock:
+            self.hub = hub
+            self.policies = tuple(policies)
+            self._plans = plans
+            self._gates = gates
+            self._timed = any(one.timed for one in policies)
+            self._judged = any(getattr(one, "judges_results", False) for one in policies)
+            self._shut = _outermost_circuit(policies)
+            self._last = None
+        for gate in gates:
+            gate.attach(self)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """
+        Read the gates again: whether the next call is quiet, and its token.
+        """
+        with self._lock:
+            passed: list[tuple[Gate, int]] = []
+            for gate in self._gates:
+                generation = gate.generation
+                if generation is None or self._judged or self.override is not None:
+                    self.quiet = self.ticket = None
+                    return
+                passed.append((gate, generation))
+            ticket = tuple(passed)
+            # The same generations are the same token: calls in flight stay quiet.
+            if ticket != self._last:
+                self._last = ticket
+            timed = self._timed or any(gate.timed for gate in self._gates)
+            self.ticket = self._last
+            self.quiet = None if timed else self._last
+
+
+def _outermost_circuit(policies: Sequence[Bound]) -> Any:
+    """
+    Return the outermost circuit, unless a policy above it may do something about its rejections.
+    """
+    for policy in policies:
+        breaker = getattr(policy, "breaker", None)
+        if breaker is not None:
+            return breaker
+        if not getattr(policy, "passes_rejections", False):
+            return None
+    return None

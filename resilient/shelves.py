@@ -1,0 +1,247 @@
+"""
+What a registry knows by name: functions, circuits and chains, kept for good or for as long as they live.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import ItemsView, Iterator, Mapping, ValuesView
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from weakref import WeakValueDictionary
+
+from resilient.breaker import CircuitBreaker
+from resilient.chain import FallbackChain
+from resilient.configs import CircuitBreakerConfig
+from resilient.errors import PolicyError
+from resilient.policies.options import describe, same, text
+
+if TYPE_CHECKING:
+    from resilient.hub import Hub
+    from resilient.resilience import Resilience
+
+__all__ = ["Shelf", "Shelves", "not_a_text"]
+
+T = TypeVar("T")
+
+
+class Shelf(Mapping[str, T], Generic[T]):
+    """
+    A mapping by name, read-only for those who are handed it.
+
+    Iterating works on a copy: what is put there or dies meanwhile does no harm.
+
+    Attributes:
+        kept: What stays.
+        weak: What goes with whoever else holds it; no name is in both.
+    """
+
+    def __init__(self) -> None:
+        self.kept: dict[str, T] = {}
+        self.weak: WeakValueDictionary[str, T] = WeakValueDictionary()
+        self._renew_locks()
+
+    def _renew_locks(self) -> None:
+        self._lock = threading.RLock()
+
+    def _living(self) -> dict[str, T]:
+        living = self.kept.copy()
+        # A list of references is made in one step; the dictionary's own
+        # iterators fail when another thread puts something in.
+        for ref in self.weak.valuerefs():
+            one = ref()
+            if one is not None:
+                living[ref.key] = one
+        return living
+
+    def __getitem__(self, name: str) -> T:
+        try:
+            return self.kept[name]
+        except KeyError:
+            return self.weak[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._living())
+
+    def __len__(self) -> int:
+        return len(self._living())
+
+    # Looked up one by one, something might have died since its name was read.
+
+    def values(self) -> ValuesView[T]:
+        """
+        Return what is there now.
+        """
+        return self._living().values()
+
+    def items(self) -> ItemsView[str, T]:
+        """
+        Return what is there now, with its names.
+        """
+        return self._living().items()
+
+    def __repr__(self) -> str:
+        return f"{{{', '.join(map(repr, self))}}}"
+
+    def free_name(self, name: str) -> str:
+        """
+        Return *name*, or where it is taken ``name#2``, ``name#3`` and so on.
+        """
+        if name not in self:
+            return name
+        # One after the other would make ten thousand closures of one name
+        # cost fifty million look-ups.
+        taken, free = 1, 2
+        while f"{name}#{free}" in self:
+            taken, free = free, free * 2
+        while free - taken > 1:
+            middle = (taken + free) // 2
+            if f"{name}#{middle}" in self:
+                taken = middle
+            else:
+                free = middle
+        return f"{name}#{free}"
+
+
+class Shelves:
+    """
+    What has a name on a registry, each name once.
+
+    Attributes:
+        functions: The decorated functions by name.
+        circuits: The circuits by name.
+        chains: The fallback chains by name.
+    """
+
+    hub: Hub
+
+    def __init__(self) -> None:
+        self.functions: Shelf[Resilience[..., Any]] = Shelf()
+        self.circuits: Shelf[CircuitBreaker] = Shelf()
+        self.chains: Shelf[FallbackChain] = Shelf()
+        # Names that code has asked for: their circuits stay, whoever goes through them.
+        self._asked_for: set[str] = set()
+
+    def _renew_locks(self) -> None:
+        for shelf in (self.functions, self.circuits, self.chains):
+            shelf._renew_locks()  # noqa: SLF001 - one convention, all the way down
+        for chain in self.chains.values():
+            chain._renew_locks()  # noqa: SLF001 - as above
+
+    def circuit(
+        self, name: str, config: CircuitBreakerConfig | None = None, *, defaults: Mapping[str, Any] | None = None
+    ) -> CircuitBreaker:
+        """
+        Return the circuit called *name*, made now if there is none.
+
+        A function's own circuit has the function's name, with a number where
+        several functions share it.
+
+        Args:
+            name: Its name.
+            config: Its options. A circuit first named without options takes
+                the first that are given.
+            defaults: Checked options that a circuit made now has until it is given some.
+
+        Raises:
+            PolicyError: *name* or *config* is something else, or *config*
+                contradicts the options that the circuit was given before.
+        """
+        problems = not_a_text("name", name)
+        if config is not None and not isinstance(config, CircuitBreakerConfig):
+            problems.append(f"config must be a CircuitBreakerConfig or None, got {describe(config)}")
+        if problems:
+            where = "circuit()"
+            raise PolicyError(where, problems)
+        given = {} if config is None else config.given
+        breaker = self.claim_circuit(name, given, f"circuit {name!r}", defaults)
+        self._asked_for.add(name)
+        return breaker
+
+    def claim_circuit(
+        self, name: str, given: Mapping[str, Any], where: str, defaults: Mapping[str, Any] | None = None
+    ) -> CircuitBreaker:
+        """
+        Return the shared circuit called *name* under the checked options *given*.
+
+        Args:
+            name: Its name.
+            given: Checked options.
+            where: Who gives them, for people.
+            defaults: Checked options that a circuit made now has until it is given some.
+
+        Raises:
+            PolicyError: The circuit was given others before.
+        """
+        with self.circuits._lock:  # noqa: SLF001 - the registry's own shelf
+            breaker = self.circuits.get(name)
+            if breaker is None:
+                breaker = self.circuits.kept[name] = CircuitBreaker(name, registry=self)  # type: ignore[arg-type]  # a registry is the only one that has shelves
+                if defaults:
+                    breaker.adopt(defaults)
+                    breaker.given = {}
+            # Under the lock: of two that give the first options, one is the first.
+            if given and not breaker.given:
+                breaker.adopt(given)
+        problems = [
+            f"{option}={value!r} contradicts {option}={breaker.options[option]!r}, which circuit {name!r} was given"
+            " before; give the same, or leave the options to one place"
+            for option, value in given.items()
+            if not same(value, breaker.options[option])
+        ]
+        if problems:
+            raise PolicyError(where, problems)
+        return breaker
+
+    def own_circuit(self, name: str, given: Mapping[str, Any], *, replace: bool) -> CircuitBreaker:
+        """
+        Return a new circuit that lives as long as its function.
+
+        Args:
+            name: The function's name; a number is added where it is taken.
+            given: Its checked options.
+            replace: Whether it takes the place of an own circuit of the same name.
+        """
+        shelf = self.circuits
+        with shelf._lock:  # noqa: SLF001 - the registry's own shelf
+            if not replace or name in shelf.kept:
+                name = shelf.free_name(name)
+            breaker = shelf.weak[name] = CircuitBreaker(name, registry=self)  # type: ignore[arg-type]  # a registry is the only one that has shelves
+            breaker.adopt(given)
+        return breaker
+
+    def drop_circuit(self, breaker: CircuitBreaker) -> None:
+        """
+        Forget a circuit that nobody goes through, and that no code has asked for.
+        """
+        name = breaker.name
+        with self.circuits._lock:  # noqa: SLF001 - the registry's own shelf
+            if not breaker.used and name not in self._asked_for and self.circuits.kept.get(name) is breaker:
+                del self.circuits.kept[name]
+
+    def chain(self, name: str) -> FallbackChain:
+        """
+        Return the fallback chain called *name*, made now if there is none.
+
+        Raises:
+            PolicyError: *name* is no name.
+        """
+        problems = not_a_text("name", name)
+        if problems:
+            where = "chain()"
+            raise PolicyError(where, problems)
+        with self.chains._lock:  # noqa: SLF001 - the registry's own shelf
+            chain = self.chains.kept.get(name)
+            if chain is None:
+                chain = self.chains.kept[name] = FallbackChain(name, registry=self)  # type: ignore[arg-type]  # a registry is the only one that has shelves
+            return chain
+
+
+def not_a_text(what: str, value: object) -> list[str]:
+    """
+    Return what is wrong with *value* as the text that *what* has to be, if anything is.
+    """
+    try:
+        text(value)
+    except ValueError as error:
+        return [f"{what} {error}, got {describe(value)}"]
+    return []

@@ -1,0 +1,111 @@
+"""
+What surrounds a call: the decorated operations around it, read from the stack's frames.
+
+A quiet call announces itself nowhere: that would cost more than the call. But
+its wrapper's frame is on the stack while the function runs, and has in its
+variables which call it is. So an operation that has failed looks up the stack.
+What runs in another thread or task stands alone.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import CodeType
+
+__all__ = ["Key", "Surroundings", "carries", "mark", "marked", "surroundings"]
+
+# A pipeline's number and a call's: unique in this process.
+Key: TypeAlias = tuple[int, int]
+
+# The operation around a call, if there is one, and the outermost one.
+Surroundings: TypeAlias = "tuple[Key | None, Key]"
+
+# By id, for a code object hashes all that is in it each time it is asked. The
+# value holds the code object, so that no other one gets its id.
+_carriers: dict[int, CodeType] = {}
+
+# As deep as Python lets a stack get by default; where somebody has raised that,
+# operations further out are not seen. A frame costs about 50 ns.
+_DEPTH = 1000
+
+_MARK = "_resilient_operation"
+
+
+def carries(function: Callable[..., Any]) -> None:
+    """
+    Declare that frames of *function* have an operation's key in their variables ``self`` (the pipeline) and ``number``.
+
+    Those variables, and whatever else such a frame has, are copied by a look up
+    the stack, and the copy lives as long as the frame: so no failed call's
+    error may be among them at that time.
+    """
+    code = function.__code__
+    _carriers[id(code)] = code
+
+
+def surroundings(own: Key) -> Surroundings:
+    """
+    Return the keys of the operation around the one that asks, and of the outermost one.
+
+    Args:
+        own: The key of the one that asks.
+    """
+    carriers = _carriers
+    parent: Key | None = None
+    root = own
+    frame = sys._getframe(1)  # noqa: SLF001 - the documented way to the caller's frame
+    for _ in range(_DEPTH):
+        if id(frame.f_code) in carriers:
+            names = frame.f_locals
+            number = names.get("number")
+            # A signal handler may run before the wrapper has counted its call.
+            if number is not None:
+                root = names["self"].uid, number
+                if parent is None and root != own:
+                    parent = root
+        outer = frame.f_back
+        if outer is None:
+            break
+        frame = outer
+    return parent, root
+
+
+class _Mark:
+    """
+    Which operation has recorded an exception; it does not travel to other processes.
+    """
+
+    __slots__ = ("key", "root")
+
+    def __init__(self, key: Key, root: Key) -> None:
+        self.key = key
+        self.root = root
+
+    def __reduce__(self) -> tuple[type[None], tuple[()]]:
+        return type(None), ()
+
+
+def mark(error: BaseException, key: Key, root: Key) -> None:
+    """
+    Note on *error* that the operation *key* within *root* has recorded it.
+    """
+    try:
+        # Not setattr(): the class may define one that raises.
+        BaseException.__setattr__(error, _MARK, _Mark(key, root))
+    except Exception:  # noqa: BLE001, S110 - then a surrounding function records it once more
+        pass
+
+
+def marked(error: BaseException) -> tuple[Key, Key] | None:
+    """
+    Return which operation has recorded *error*, and within which one; None: nobody has.
+    """
+    try:
+        found = BaseException.__getattribute__(error, "__dict__").get(_MARK)
+    except Exception:  # noqa: BLE001 - a class may hide its __dict__
+        return None
+    return (found.key, found.root) if type(found) is _Mark else None
