@@ -83,6 +83,8 @@ class Hub:
         self._listeners: dict[type[Event], tuple[Callable[[Event], object], ...]] = {}
         # By id. Not a WeakSet: that cannot be read while another thread adds to it.
         self._watchers: WeakValueDictionary[int, Any] = WeakValueDictionary()
+        # Calls and failures of pipelines that are gone.
+        self.retired: tuple[int, int] = 0, 0
         self._reported: set[str] = set()
         self._queue: deque[Callable[[], None]] = deque()
         self._renew_locks()
@@ -186,6 +188,13 @@ class Hub:
         Forget *owner*.
         """
         self._watchers.pop(id(owner), None)
+
+    def retire(self, calls: int, failures: int) -> None:
+        """
+        Keep the counts of a pipeline that is going away.
+        """
+        with self._lock:
+            self.retired = self.retired[0] + calls, self.retired[1] + failures
 
     def pipelines(self) -> list[Any]:
         """

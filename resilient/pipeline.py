@@ -62,6 +62,12 @@ class Pipeline(Stack):
         super()._renew_locks()
         self.counts.renew_locks()
 
+    def __del__(self) -> None:
+        hub = getattr(self, "hub", None)
+        if hub is not None:
+            stats = self.counts.stats()
+            hub.retire(stats.calls, stats.failures)
+
     def __reduce__(self) -> tuple[Any, ...]:
         # For wrappers that are pickled by value; whoever carries the policies installs them there.
         return Pipeline, (self.fn, self.name, self.ticks)

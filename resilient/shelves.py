@@ -4,7 +4,9 @@ What a registry knows by name: functions, circuits and chains, kept for good or 
 
 from __future__ import annotations
 
+import itertools
 import threading
+import warnings
 from collections.abc import ItemsView, Iterator, Mapping, ValuesView
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from weakref import WeakValueDictionary
@@ -12,16 +14,24 @@ from weakref import WeakValueDictionary
 from resilient.breaker import CircuitBreaker
 from resilient.chain import FallbackChain
 from resilient.configs import CircuitBreakerConfig
-from resilient.errors import PolicyError
+from resilient.errors import PolicyError, ResilientWarning
+from resilient.policies.circuit import CircuitState
 from resilient.policies.options import describe, same, text
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from resilient.hub import Hub
     from resilient.resilience import Resilience
 
-__all__ = ["Shelf", "Shelves", "not_a_text"]
+__all__ = ["LIMIT", "Shelf", "Shelves", "not_a_text"]
 
 T = TypeVar("T")
+
+LIMIT = 10_000
+"""How many circuits, and how many chains, a registry keeps that nobody else holds."""
+
+_LOOK_AT = 64
 
 
 class Shelf(Mapping[str, T], Generic[T]):
@@ -82,6 +92,27 @@ class Shelf(Mapping[str, T], Generic[T]):
     def __repr__(self) -> str:
         return f"{{{', '.join(map(repr, self))}}}"
 
+    def make_room(self, stays: Callable[[T], bool]) -> bool:
+        """
+        Where more is kept than `LIMIT`, let the oldest go, unless somebody else holds it.
+
+        Args:
+            stays: Tells whether one has to be kept all the same.
+
+        Returns:
+            Whether there was too much.
+        """
+        if len(self.kept) <= LIMIT:
+            return False
+        for name in list(itertools.islice(self.kept, _LOOK_AT)):
+            one = self.kept.pop(name)
+            if not stays(one):
+                self.weak[name] = one
+                break
+            # Behind the others: the next look begins elsewhere.
+            self.kept[name] = one
+        return True
+
     def free_name(self, name: str) -> str:
         """
         Return *name*, or where it is taken ``name#2``, ``name#3`` and so on.
@@ -113,6 +144,7 @@ class Shelves:
     """
 
     hub: Hub
+    name: str
 
     def __init__(self) -> None:
         self.functions: Shelf[Resilience[..., Any]] = Shelf()
@@ -120,6 +152,8 @@ class Shelves:
         self.chains: Shelf[FallbackChain] = Shelf()
         # Names that code has asked for: their circuits stay, whoever goes through them.
         self._asked_for: set[str] = set()
+        # What there has been too much of, once: it is warned about once.
+        self._crowded: set[str] = set()
 
     def _renew_locks(self) -> None:
         for shelf in (self.functions, self.circuits, self.chains):
@@ -154,7 +188,8 @@ class Shelves:
             raise PolicyError(where, problems)
         given = {} if config is None else config.given
         breaker = self.claim_circuit(name, given, f"circuit {name!r}", defaults)
-        self._asked_for.add(name)
+        if name in self.circuits.kept:
+            self._asked_for.add(name)
         return breaker
 
     def claim_circuit(
@@ -182,6 +217,8 @@ class Shelves:
             # Under the lock: of two that give the first options, one is the first.
             if given and not breaker.given:
                 breaker.adopt(given)
+            crowded = self.circuits.make_room(lambda one: one.state is not CircuitState.CLOSED or one is breaker)
+        self._warn_once("circuits", crowded=crowded)
         problems = [
             f"{option}={value!r} contradicts {option}={breaker.options[option]!r}, which circuit {name!r} was given"
             " before; give the same, or leave the options to one place"
@@ -230,10 +267,21 @@ class Shelves:
             where = "chain()"
             raise PolicyError(where, problems)
         with self.chains._lock:  # noqa: SLF001 - the registry's own shelf
-            chain = self.chains.kept.get(name)
+            chain = self.chains.get(name)
             if chain is None:
                 chain = self.chains.kept[name] = FallbackChain(name, registry=self)  # type: ignore[arg-type]  # a registry is the only one that has shelves
-            return chain
+            crowded = self.chains.make_room(lambda one: one is chain)
+        self._warn_once("chains", crowded=crowded)
+        return chain
+
+    def _warn_once(self, what: str, *, crowded: bool) -> None:
+        if crowded and what not in self._crowded:
+            self._crowded.add(what)
+            msg = (
+                f"registry {self.name!r} keeps {LIMIT} {what} and lets older ones go that nobody else holds;"
+                " is a name made for each call or user? Use one name per dependency"
+            )
+            warnings.warn(msg, ResilientWarning, stacklevel=4)
 
 
 def not_a_text(what: str, value: object) -> list[str]:

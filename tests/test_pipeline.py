@@ -858,6 +858,30 @@ def test_a_success_that_began_before_a_failure_resets_the_count(registry, is_asy
 
 
 @both
+def test_a_slow_failure_of_a_call_that_only_a_clock_kept_from_quiet_is_slow(registry, is_async):
+    """
+    The seconds of the attempt that failed count from its own beginning.
+    """
+    clock = registry.hub.clock
+
+    def work(seconds):
+        clock.advance(seconds)
+        raise ConnectionError
+
+    options = {"failure_rate": 1.0, "window": 4, "min_calls": 4, "slow_call": 2.0, "slow_call_rate": 0.5}
+    fn = circuit("c", ignore=LookupError, **options, registry=registry)(coloured(work, is_async=is_async))
+    quick = circuit("c", registry=registry)(lambda: 1)
+    told = []
+    registry.on(told.append, CircuitOpened)
+    for seconds in (3.0, 3.0):
+        caught(fn, seconds)
+    quick()
+    quick()
+
+    assert [event.reason for event in told] == ["slow"]
+
+
+@both
 def test_exhausted_chains_keep_errors_in_order(registry, is_async):
     """
     A chain's own error leaves with two frames of ours as well.

@@ -5,6 +5,7 @@ The registry: names, options that contradict each other, lifetimes, listeners, r
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib.util
 import os
@@ -12,6 +13,7 @@ import random
 import sys
 import threading
 import time
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -22,12 +24,14 @@ from resilient import (
     CircuitState,
     PolicyError,
     Registry,
+    ResilientWarning,
     RetryConfig,
     circuit,
     default_registry,
     fallback_chain,
     resilience_of,
     retry,
+    shelves,
 )
 from resilient.events import AttemptFailed, CallSucceeded, Event, OperationFailed
 from resilient.registry import swap_default
@@ -784,3 +788,66 @@ def test_a_reloaded_module_is_the_same_functions(tmp_path, monkeypatch):
     assert list(registry.functions) == ["engine_of_test:render"]
     assert registry.circuit("api").options["failure_threshold"] == 3
     assert module.render() == 3
+
+
+def test_circuits_that_nobody_holds_make_room(monkeypatch):
+    """
+    Beyond the limit the oldest closed circuits go that nobody else holds, after one warning.
+    """
+    monkeypatch.setattr(shelves, "LIMIT", 3)
+    registry = Registry()
+    held = registry.circuit("held")
+    registry.circuit("open").state = "open"
+    names = [f"user {number}" for number in range(20)]
+    with pytest.warns(ResilientWarning, match="keeps 3 circuits") as caught:
+        deque(map(registry.circuit, names), maxlen=0)
+    gc.collect()
+
+    assert len(caught) == 1
+    assert registry.circuit("held") is held
+    assert registry.circuits["open"].state.value == "open"
+    assert len(registry.circuits) <= 3 + 1
+
+
+def test_chains_that_nobody_holds_make_room(monkeypatch):
+    """
+    Beyond the limit the oldest chains go that no function and no code holds.
+    """
+    monkeypatch.setattr(shelves, "LIMIT", 3)
+    registry = Registry()
+
+    @fallback_chain(len, name="used", registry=registry)
+    def used(value):
+        return value
+
+    names = [f"user {number}" for number in range(20)]
+    with pytest.warns(ResilientWarning, match="keeps 3 chains"):
+        deque(map(registry.chain, names), maxlen=0)
+    gc.collect()
+
+    assert used(1) == 1
+    assert "used" in registry.chains
+    assert len(registry.chains) <= 3 + 1
+
+
+def test_failure_ratio_remembers_functions_that_are_gone():
+    """
+    What functions have counted stays in the failure ratio when they are collected.
+    """
+    registry = Registry()
+
+    def use():
+        @circuit(registry=registry)
+        def call(fails):
+            if fails:
+                raise ValueError
+
+        for fails in (False, True) * 4:
+            with contextlib.suppress(ValueError):
+                call(fails)
+
+    registry.failure_ratio()
+    use()
+    gc.collect()
+
+    assert registry.failure_ratio() == 0.5

@@ -22,7 +22,7 @@ from resilient.errors import PolicyError
 from resilient.events import LevelChanged
 from resilient.levels import DegradationLevel
 from resilient.policies.options import describe, text
-from resilient.text import cut
+from resilient.text import cut, readable, safe_str, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -299,4 +299,6 @@ class Levels:
 def _log_error(what: str, error: Exception) -> None:
     # A broken log handler must not harm the call either.
     with contextlib.suppress(Exception):
-        _log.error("%s raised %s; told once", what, type(error).__name__, exc_info=error)
+        said = safe_str(error)
+        told = f"{type_name(error)}: {said}" if said else type_name(error)
+        _log.error("%s raised %s; told once", what, readable(told))
