@@ -572,9 +572,9 @@ def test_recording_is_cheap():
     record = ErrorAnalytics().record
 
     def seconds():
-        before = time.perf_counter()
+        before = time.thread_time()
         for _ in range(2_000):
             record("f", "E", "m", ErrorCategory.NETWORK, ErrorSeverity.LOW)
-        return (time.perf_counter() - before) / 2_000
+        return (time.thread_time() - before) / 2_000
 
     assert min(seconds() for _ in range(5)) < 5e-6

@@ -784,10 +784,10 @@ def test_huge_group():
     Of a huge group a part is looked at, and the rest counts as unknown.
     """
     group = ExceptionGroup("x", [ConnectionError("x") for _ in range(100_000)])
-    start = time.perf_counter()
+    start = time.thread_time()
 
     assert short(group) == REFUSED
-    assert time.perf_counter() - start < 0.25
+    assert time.thread_time() - start < 0.25
 
 
 def test_group_of_groups():
@@ -797,10 +797,10 @@ def test_group_of_groups():
     group = ExceptionGroup("x", [ConnectionError("x")])
     for _ in range(6):
         group = ExceptionGroup("x", [group] * 200)
-    start = time.perf_counter()
+    start = time.thread_time()
 
     assert short(group) == NETWORK
-    assert time.perf_counter() - start < 0.25
+    assert time.thread_time() - start < 0.25
 
 
 # -- Errors that fight back ------------------------------------------------------
@@ -926,11 +926,11 @@ def test_deep():
     for _ in range(1_000):
         group = ExceptionGroup("x", [group])
     classifier = Classifier()
-    start = time.perf_counter()
+    start = time.thread_time()
 
     assert shown(classifier.classify(chain)) == UNKNOWN
     assert shown(classifier.classify(group)) == UNKNOWN
-    assert time.perf_counter() - start < 0.05
+    assert time.thread_time() - start < 0.05
     # Deallocating nested exceptions recurses in CPython: take them apart.
     while chain is not None:
         chain.__cause__, chain = None, chain.__cause__
@@ -941,10 +941,10 @@ def test_long_message():
     Of a message its first 2,048 characters are read, however long it is.
     """
     message = "x" * 50_000_000
-    start = time.perf_counter()
+    start = time.thread_time()
 
     assert short(RuntimeError("CUDA out of memory" + message)) == MEMORY
-    assert time.perf_counter() - start < 0.25
+    assert time.thread_time() - start < 0.25
     assert short(RuntimeError("x" * 3_000 + "CUDA out of memory")) == UNKNOWN
 
 

@@ -658,13 +658,13 @@ def test_row_12_enormous_errors_are_cut_without_building_their_text(registry, is
     long = ValueError("x" * 50_000_000)
     work, _ = raiser(huge, long)
     fn = circuit(registry=registry)(coloured(work, is_async=is_async))
-    began = time.perf_counter()
+    began = time.thread_time()
     for error in (huge, long):
         with pytest.raises(ValueError) as raised:  # noqa: PT011 - its identity is what matters
             # Without asyncio.run, which asks for the repr of the task that failed.
             drive(fn())
         assert raised.value is error
-    took = time.perf_counter() - began
+    took = time.thread_time() - began
 
     assert all(len(info.error_message) <= 2048 for info in registry.analytics.error_history)
     assert took < 0.1

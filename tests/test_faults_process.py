@@ -1065,7 +1065,7 @@ def switches():
 
 
 @needs_timers
-def test_row_32_a_signal_handler_that_calls_at_any_time(colour, registry, switches):
+def test_row_32_a_signal_handler_that_calls_at_any_time(colour, registry, switches, untraced):
     """
     A handler that makes guarded calls, logs and reads the registry strikes hundreds of times: all calls end.
     """

@@ -449,9 +449,9 @@ def test_no_text_is_slow_to_read(seed: str) -> None:
     text = (seed * LIMIT)[:LIMIT]
 
     def seconds() -> float:
-        before = time.perf_counter()
+        before = time.thread_time()
         readable(text)
-        return time.perf_counter() - before
+        return time.thread_time() - before
 
     assert min(seconds() for _ in range(3)) < 0.010
 

@@ -1,0 +1,23 @@
+"""
+What several files of tests need.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+
+@pytest.fixture
+def untraced():
+    """
+    Keep tracers out of this thread, for what is timed and for what interrupts.
+
+    Under coverage each line costs several times as much, and coverage's own
+    lock may be held by the very thread that a signal handler interrupts.
+    """
+    tracer = sys.gettrace()
+    sys.settrace(None)
+    yield
+    sys.settrace(tracer)
