@@ -809,6 +809,22 @@ def test_circuits_that_nobody_holds_make_room(monkeypatch):
     assert len(registry.circuits) <= 3 + 1
 
 
+def test_open_circuits_make_no_room(monkeypatch):
+    """
+    A circuit that is not closed protects something: it stays, however many there are.
+    """
+    monkeypatch.setattr(shelves, "LIMIT", 3)
+    registry = Registry()
+    names = [f"open {number}" for number in range(3)]
+    for name in names:
+        registry.circuit(name).state = "open"
+    with pytest.warns(ResilientWarning, match="keeps 3 circuits"):
+        registry.circuit("new")
+    gc.collect()
+
+    assert sorted(registry.circuits) == ["new", *names]
+
+
 def test_chains_that_nobody_holds_make_room(monkeypatch):
     """
     Beyond the limit the oldest chains go that no function and no code holds.
