@@ -414,6 +414,17 @@ class Circuit:
         return [event for event in events if event.circuit == self.breaker.name]
 
 
+def run_threads(*targets):
+    """
+    Run functions at once, each on a thread of its own.
+    """
+    threads = [threading.Thread(target=target) for target in targets]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+
+
 EVERY_WAY = [
     pytest.param((through, in_flight), id=through.__name__.removeprefix("through_"))
     for through, in_flight in (
@@ -616,11 +627,7 @@ def test_10_racing_threads_take_no_more_permits_than_there_are(ways):
         except CircuitBreakerOpenError as error:
             turned_away.append(error)
 
-    threads = [threading.Thread(target=race) for _ in range(16)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(PATIENCE)
+    run_threads(*[race] * 16)
 
     assert (len(admitted), len(turned_away)) == (3, 13)
     assert len(c.told(CircuitHalfOpened)) == 1
@@ -1302,7 +1309,7 @@ def test_39_new_options_apply_while_open(ways):
     assert c.state is OPEN
 
 
-def test_40_threads_and_event_loops_share_one_state():  # noqa: C901 - one scenario, told in one piece
+def test_40_threads_and_event_loops_share_one_state():
     """
     Sync and async callers on several threads and event loops are all counted, and none runs under the lock.
     """
@@ -1339,11 +1346,7 @@ def test_40_threads_and_event_loops_share_one_state():  # noqa: C901 - one scena
     def on_a_loop():
         asyncio.run(main())
 
-    threads = [threading.Thread(target=target) for target in (on_a_thread, on_a_loop) * 3]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(PATIENCE)
+    run_threads(*(on_a_thread, on_a_loop) * 3)
     state = breaker.get_state()
 
     assert (state["calls"], state["failure_count"], state["rate"]) == (600, 150, 0.25)

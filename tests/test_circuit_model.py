@@ -138,55 +138,65 @@ steps = st.lists(
 )
 
 
-def step(name, arguments, model, real, calls, holds):  # noqa: C901, PLR0917 - one branch per thing that can be done
+class Both:
     """
-    Do one thing to both.
+    A model and a real breaker, to which the same things are done.
     """
-    breaker = real.breaker
-    if name == "begin":
-        calls.append((model.begin(object()), real.begin()))
-    elif name == "finish" and calls:
-        which, result = arguments
-        ours, theirs = calls.pop(which % len(calls))
+
+    def __init__(self, model, real):
+        self.model, self.real, self.breaker = model, real, real.breaker
+        self.calls, self.holds = [], []
+
+    def begin(self):
+        self.calls.append((self.model.begin(object()), self.real.begin()))
+
+    def finish(self, which, result):
+        if not self.calls:
+            return
+        ours, theirs = self.calls.pop(which % len(self.calls))
         assert (ours is None) == (theirs is None)
         if ours is not None:
-            model.finish(ours, result)
-            real.finish(theirs, result)
-    elif name == "advance":
-        model.now += arguments[0]
-        real.clock.advance(arguments[0])
-    elif name == "ask":
-        admitted = model.begin(asked := object())
-        model.rejected -= admitted is None
-        model.leases.pop(asked, None)
-        assert breaker.can_execute() == (admitted is not None)
-    elif name == "isolate":
-        holds.append(breaker.isolate())
-        model.holds += 1
-        if model.state != "open":
-            model.move("open")
-    elif name == "release" and holds:
-        holds.pop().release()
-        model.holds -= 1
-        if not model.holds:
-            model.move("closed")
-    elif name in {"close", "reset"}:
-        by_hand(name, model, breaker, holds)
+            self.model.finish(ours, result)
+            self.real.finish(theirs, result)
 
+    def advance(self, seconds):
+        self.model.now += seconds
+        self.real.clock.advance(seconds)
 
-def by_hand(name, model, breaker, holds):
-    """
-    Close or reset both.
-    """
-    getattr(breaker, name)()
-    holds.clear()
-    if model.state != "closed":
-        model.move("closed")
-    elif name == "reset":
-        model.generation += 1
-        model.results = []
-    if name == "reset":
-        model.rejected = model.late = 0
+    def ask(self):
+        admitted = self.model.begin(asked := object())
+        self.model.rejected -= admitted is None
+        self.model.leases.pop(asked, None)
+        assert self.breaker.can_execute() == (admitted is not None)
+
+    def isolate(self):
+        self.holds.append(self.breaker.isolate())
+        self.model.holds += 1
+        if self.model.state != "open":
+            self.model.move("open")
+
+    def release(self):
+        if self.holds:
+            self.holds.pop().release()
+            self.model.holds -= 1
+            if not self.model.holds:
+                self.model.move("closed")
+
+    def close(self):
+        self.breaker.close()
+        self.holds.clear()
+        if self.model.state != "closed":
+            self.model.move("closed")
+
+    def reset(self):
+        self.breaker.reset()
+        self.holds.clear()
+        self.model.rejected = self.model.late = 0
+        if self.model.state != "closed":
+            self.model.move("closed")
+        else:
+            self.model.generation += 1
+            self.model.results = []
 
 
 RULES = {
@@ -210,9 +220,9 @@ def test_machine_does_what_the_model_does(rule, decorated, history):
         success_threshold=2, half_open_max_calls=2, open_for=10.0, probe_lease=15.0, **options
     )
     real = Real(config, decorated=decorated)
-    calls, holds = [], []
+    both = Both(model, real)
     for name, *arguments in history:
-        step(name, arguments, model, real, calls, holds)
+        getattr(both, name)(*arguments)
         state = real.breaker.get_state()
 
         assert state["state"] == model.state
@@ -222,7 +232,7 @@ def test_machine_does_what_the_model_does(rule, decorated, history):
             model.late,
         )
         assert state["isolated"] == (model.holds > 0)
-    for ours, theirs in calls:
+    for ours, theirs in both.calls:
         if ours is not None:
             real.finish(theirs, None)
 
