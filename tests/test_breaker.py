@@ -15,6 +15,7 @@ import json
 import math
 import os
 import pickle
+import signal
 import sys
 import threading
 import tracemalloc
@@ -961,6 +962,8 @@ def test_fork_of_a_breaker_that_stands_alone(make):
     child = os.fork()
     if child == 0:  # pragma: no cover - the child reports by its exit status alone
         status = 1
+        # It must not wait for ever, should it wait for a lock.
+        signal.alarm(int(PATIENCE))
         try:
             heard = []
             breaker.hub.on(heard.append, CircuitOpened)
@@ -1143,46 +1146,47 @@ def test_errors_are_not_kept(registry):
 # -- events --------------------------------------------------------------------
 
 
-def test_transition_is_told_by_the_operation_that_made_it(registry):
+@pytest.mark.parametrize("kind", [CircuitOpened, CircuitClosed])
+def test_transition_is_told_by_the_operation_that_made_it(registry, kind):
     """
     Whichever thread delivers an event, its ids are those of the operation that it happened in, and of the one around.
     """
     delivering, go_on, queued = threading.Event(), threading.Event(), threading.Event()
+    first = registry.circuit("first")
+    second = registry.circuit("second", CircuitBreakerConfig(failure_threshold=1, success_threshold=1))
+    second.state = HALF_OPEN if kind is CircuitClosed else CLOSED
     events = []
 
     def slow(event):
-        if isinstance(event, CircuitOpened):
-            events.append(event)
-            if event.circuit == "first":
-                delivering.set()
-                go_on.wait(PATIENCE)
+        events.append(event)
+        if event.circuit == "first":
+            delivering.set()
+            go_on.wait(PATIENCE)
 
-    registry.on(slow, [CircuitOpened, OperationFailed])
-    second = registry.circuit("second", CircuitBreakerConfig(failure_threshold=1))
+    registry.on(slow, [CircuitOpened, CircuitClosed])
 
     @circuit(registry=registry)
     def outer():
-        second.call(down)
+        second.call(down if kind is CircuitOpened else int)
 
-    def other():
+    def work():
         with contextlib.suppress(OSError):
             outer()
         queued.set()
 
-    deliverer = threading.Thread(target=lambda: setattr(registry.circuit("first"), "state", OPEN))
+    deliverer = threading.Thread(target=first.isolate)
+    worker = threading.Thread(target=work)
     deliverer.start()
     assert delivering.wait(PATIENCE)
-    worker = threading.Thread(target=other)
     worker.start()
     assert queued.wait(PATIENCE)
     go_on.set()
-    for thread in (deliverer, worker):
-        thread.join(PATIENCE)
-    outer_id = resilience_of(outer).pipeline.uid
+    deliverer.join(PATIENCE)
+    worker.join(PATIENCE)
 
     assert [event.circuit for event in events] == ["first", "second"]
-    assert events[1].parent == f"{outer_id}-1"
-    assert events[1].error.error_message == "down"
+    assert type(events[1]) is kind
+    assert events[1].parent == f"{resilience_of(outer).pipeline.uid}-1"
 
 
 def test_events_come_in_the_order_of_transitions(registry, clock):

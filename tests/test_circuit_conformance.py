@@ -15,6 +15,7 @@ import logging
 import math
 import os
 import pickle
+import signal
 import threading
 import warnings
 from datetime import timedelta
@@ -483,6 +484,27 @@ def test_02_fewer_failures_than_the_minimum_keep_it_closed(ways):
     assert c.state is OPEN
 
 
+def test_02_success_between_two_failures_ends_the_row(ways):
+    """
+    Only failures in a row open: a success that ends between two of them resets the count, whenever it began.
+    """
+    c = ways.make(failure_threshold=3)
+    c.fail()
+    c.succeed()
+    after_success = c.failures
+    early = c.begin()
+    c.fail(2)
+    early.finish()
+    after_early = c.failures
+    c.fail(2)
+    closed = c.state
+    c.fail()
+
+    assert (after_success, after_early) == (0, 0)
+    assert closed is CLOSED
+    assert c.state is OPEN
+
+
 def test_03_rate_exactly_at_the_threshold_opens_once(ways):
     """
     A rate that reaches its threshold opens the circuit, and one event tells rate and counts.
@@ -729,6 +751,23 @@ def test_15_successful_probes_close_and_forget(ways):
     assert c.state is OPEN
     assert [event.retry_after for event in c.told(CircuitOpened)] == [60.0, 120.0, 60.0]
     assert c.told(CircuitClosed)[0].reason == "probes"
+
+
+def test_16_successes_before_a_failed_probe_are_forgotten(ways):
+    """
+    After reopening, the circuit closes only when as many probes as ever have succeeded.
+    """
+    c = ways.make(failure_threshold=1, success_threshold=2)
+    c.half_open()
+    c.succeed()
+    c.fail()
+    c.clock.advance(60.0)
+    c.succeed()
+    half_open = c.state
+    c.succeed()
+
+    assert half_open is HALF_OPEN
+    assert c.state is CLOSED
 
 
 @pytest.mark.parametrize(("factor", "waits"), [(1.0, [60.0, 60.0, 60.0, 60.0]), (2.0, [60.0, 120.0, 240.0, 300.0])])
@@ -1387,6 +1426,8 @@ def test_41_fork_keeps_state_with_fresh_locks(ways):
     child = os.fork()
     if child == 0:  # pragma: no cover - the child reports by its exit status alone
         status = 1
+        # It must not wait for ever, should it wait for a lock.
+        signal.alarm(int(PATIENCE))
         try:
             c.clock.advance(60.0)
             c.succeed(2)
