@@ -16,7 +16,6 @@ from resilient.classify import Classifier
 from resilient.clock import SYSTEM_CLOCK
 from resilient.configs import CircuitBreakerConfig
 from resilient.errors import CircuitBreakerOpenError, PolicyError
-from resilient.forks import survives_fork
 from resilient.hub import Hub
 from resilient.pipeline import Pipeline
 from resilient.policies.base import Raised
@@ -65,11 +64,7 @@ class CircuitBreaker(OperatedCircuit):
         clock: Clock | None = None,
     ) -> None:
         _check(name, config, registry, clock)
-        if registry is None:
-            hub = Hub(clock=clock or SYSTEM_CLOCK, classifier=Classifier())
-            survives_fork(hub)
-        else:
-            hub = registry.hub
+        hub = Hub(clock=clock or SYSTEM_CLOCK, classifier=Classifier()) if registry is None else registry.hub
         self._pipeline: Pipeline | None = None
         super().__init__(name, config.given if config is not None else {}, hub)
 

@@ -46,7 +46,6 @@ from resilient.events import (
     CircuitClosed,
     CircuitHalfOpened,
     CircuitOpened,
-    OperationFailed,
 )
 from resilient.testing import FakeClock, capture_events, disabled
 
@@ -1062,20 +1061,27 @@ def test_cause_is_the_type_until_there_is_a_text(make):
     assert breaker.last_error == "SlowError: text"
 
 
-def test_cause_belongs_to_the_generation_that_it_opened(make):
+@pytest.mark.parametrize(("newer", "cause"), [([], None), ([OSError("newer")], "OSError: newer")], ids=str)
+def test_cause_belongs_to_the_generation_that_it_opened(make, newer, cause):
     """
-    A text that is ready when the circuit has been closed again is dropped.
+    A text that is ready only when the circuit has been closed, or opened by another error, is dropped.
     """
 
     class HealingError(Exception):
         def __str__(self):
-            breaker.close()
-            return "text"
+            if not healed:
+                healed.append(True)
+                breaker.close()
+                for error in newer:
+                    breaker.record_failure(error)
+            return "older"
 
+    healed = []
     breaker = make(failure_threshold=1)
     breaker.acquire().failure(HealingError())
 
-    assert (breaker.state, breaker.last_error) == (CLOSED, None)
+    assert healed
+    assert (breaker.state, breaker.last_error) == (OPEN if newer else CLOSED, cause)
 
 
 def test_error_that_lies_about_its_class_counts(make):
