@@ -122,8 +122,9 @@ class CircuitOpened(CircuitEvent):
     A circuit opened.
 
     ``reason`` is ``"failures"``, ``"failure rate"``, ``"slow"``, ``"probe"``,
-    ``"isolated"`` or ``"manual"``; ``rate`` and ``calls`` tell what a window
-    held, ``failures`` what the trip rule looked at; ``retry_after`` is the
+    ``"isolated"``, ``"manual"`` or ``"restored"``; ``rate`` (of slow calls
+    where the reason is ``"slow"``) and ``calls`` tell what a window held,
+    ``failures`` what the trip rule looked at; ``retry_after`` is the
     seconds until it may be probed, None where time will not do it.
     """
 
@@ -166,7 +167,7 @@ class CircuitHalfOpened(CircuitEvent):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CircuitClosed(CircuitEvent):
     """
-    A circuit admits every call again; ``reason`` is ``"probes"``, ``"manual"`` or ``"reset"``.
+    A circuit admits every call again; ``reason`` is ``"probes"``, ``"manual"``, ``"reset"`` or ``"restored"``.
     """
 
     name: ClassVar[str] = "circuit.closed"
