@@ -4,9 +4,18 @@ What several files of tests need.
 
 from __future__ import annotations
 
+import gc
 import sys
 
 import pytest
+
+
+def pytest_collection_finish():
+    """
+    Take what was collected out of the garbage collector's sight: a full collection costs a tenth afterwards.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
