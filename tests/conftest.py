@@ -1,5 +1,5 @@
 """
-What several files of tests need.
+What several files of tests need: a colour, a clock, a registry, and a quiet collector.
 """
 
 from __future__ import annotations
@@ -9,6 +9,10 @@ import sys
 
 import pytest
 
+from resilient import Registry
+from resilient.testing import FakeClock
+from tests.harness import Colour
+
 
 def pytest_collection_finish():
     """
@@ -16,6 +20,47 @@ def pytest_collection_finish():
     """
     gc.collect()
     gc.freeze()
+
+
+def pytest_sessionfinish():
+    """
+    Show it again, for what runs after the tests may ask who refers to what.
+    """
+    gc.unfreeze()
+
+
+@pytest.fixture(params=["sync", "async"])
+def colour(request):
+    """
+    Return the colour of the functions in a test.
+    """
+    return Colour(request.param)
+
+
+@pytest.fixture
+def clock():
+    """
+    Return a clock that waits move by themselves.
+    """
+    return FakeClock()
+
+
+@pytest.fixture
+def registry(clock):
+    """
+    Return a registry on that clock.
+    """
+    return Registry(clock=clock)
+
+
+@pytest.fixture
+def reports(registry, monkeypatch):
+    """
+    Return what is reported of user code that raised.
+    """
+    found = []
+    monkeypatch.setattr(registry.hub, "report", lambda what, error: found.append((what, type(error))))
+    return found
 
 
 @pytest.fixture
