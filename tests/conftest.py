@@ -8,6 +8,7 @@ import gc
 import sys
 
 import pytest
+import structlog
 
 from resilient import Registry
 from resilient.testing import FakeClock
@@ -61,6 +62,47 @@ def reports(registry, monkeypatch):
     found = []
     monkeypatch.setattr(registry.hub, "report", lambda what, error: found.append((what, type(error))))
     return found
+
+
+@pytest.fixture
+def entries():
+    """
+    Return what is logged through a structlog that the application has configured.
+    """
+    capture = structlog.testing.LogCapture()
+    structlog.configure(processors=[capture])
+    yield capture.entries
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def no_gc():
+    """
+    Keep the garbage collector from hiding a leak.
+    """
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.fixture
+def switches():
+    """
+    Let threads take turns as often as can be.
+    """
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.fixture
+def quiet_log(monkeypatch):
+    """
+    Keep pytest's own log handlers from being somebody who wants to hear of failures.
+    """
+    monkeypatch.setattr("resilient.hub.wanted", lambda _: False)
 
 
 @pytest.fixture

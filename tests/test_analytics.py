@@ -18,37 +18,14 @@ from resilient.analytics.patterns import Burst, CommonCause
 from resilient.analytics.recorder import ErrorAnalytics
 from resilient.errorinfo import ErrorCategory, ErrorInfo, ErrorSeverity
 from resilient.errors import PolicyError
+from tests.harness import error_info
 
-NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
 
-
-class Hands:
+@pytest.fixture
+def analytics(clock):
     """
-    A clock whose hands are moved by the test, the wall's apart from the other.
+    Return analytics on that clock.
     """
-
-    def __init__(self):
-        self.seconds = 1000.0
-        self.wall = NOON
-
-    def monotonic(self):
-        return self.seconds
-
-    def now(self):
-        return self.wall
-
-    def advance(self, seconds):
-        self.seconds += seconds
-        self.wall += timedelta(seconds=seconds)
-
-
-@pytest.fixture(name="clock")
-def _clock():
-    return Hands()
-
-
-@pytest.fixture(name="analytics")
-def _analytics(clock):
     return ErrorAnalytics(clock=clock)
 
 
@@ -69,20 +46,6 @@ def fail(
         analytics.record(function, kind, message, category, severity)
 
 
-def by_hand(**fields):
-    """
-    Return an ErrorInfo with *fields*.
-    """
-    given = {
-        "timestamp": NOON,
-        "error_type": "Timeout",
-        "error_message": "late",
-        "category": ErrorCategory.NETWORK,
-        "severity": ErrorSeverity.LOW,
-    }
-    return ErrorInfo(**{**given, **fields})
-
-
 # -- History --------------------------------------------------------------------
 
 
@@ -90,6 +53,7 @@ def test_history_tells_what_was_recorded(analytics, clock):
     """
     A recorded failure is read as an ErrorInfo, with the time of day at which it happened.
     """
+    start = clock.now()
     clock.advance(90)
     fail(analytics, message="refused")
     clock.advance(0.5)
@@ -99,26 +63,27 @@ def test_history_tells_what_was_recorded(analytics, clock):
     first, second = analytics.error_history
 
     assert first == ErrorInfo(
-        timestamp=NOON + timedelta(seconds=90),
+        timestamp=start + timedelta(seconds=90),
         error_type="ConnectionError",
         error_message="refused",
         category=ErrorCategory.NETWORK,
         severity=ErrorSeverity.MEDIUM,
         context={"function": "engine:render"},
     )
-    assert second.timestamp == NOON + timedelta(seconds=90.5)
+    assert second.timestamp == start + timedelta(seconds=90.5)
 
 
 def test_a_wall_clock_that_jumps_changes_neither_rates_nor_old_times(analytics, clock):
     """
     Setting the clock moves only the times of day of later errors.
     """
+    start = clock.now()
     fail(analytics)
-    clock.wall -= timedelta(hours=1)
-    clock.seconds += 2
+    clock.advance(2)
+    clock.jump_wall(-3602)
     fail(analytics)
 
-    assert [error.timestamp for error in analytics.error_history] == [NOON, NOON - timedelta(hours=1)]
+    assert [error.timestamp for error in analytics.error_history] == [start, start - timedelta(hours=1)]
     assert analytics.get_error_rate() == 2.0
 
 
@@ -409,9 +374,9 @@ def test_record_error_feeds_the_same_counts(analytics):
     """
     An error recorded by hand counts like one of a decorated function.
     """
-    error = by_hand(context={"function": "mine"})
+    error = error_info(context={"function": "mine"})
     analytics.record_error(error)
-    analytics.record_error(by_hand(context={"function": 3}))
+    analytics.record_error(error_info(context={"function": 3}))
     report = analytics.generate_report()
 
     assert analytics.error_history[0] == error
@@ -425,9 +390,9 @@ def test_a_recovery_by_hand_is_an_incident(analytics, successful, rate):
     """
     Only an error whose recovery was tried is an incident.
     """
-    analytics.record_error(by_hand())
+    analytics.record_error(error_info())
     before = analytics.generate_report()["incidents"]
-    analytics.record_error(by_hand(recovery_attempted=True, recovery_successful=successful))
+    analytics.record_error(error_info(recovery_attempted=True, recovery_successful=successful))
 
     assert (before, analytics.generate_report()["incidents"]) == (0, 1)
     assert analytics.get_recovery_rate() == rate
@@ -553,7 +518,7 @@ def test_a_thousand_errors_fit_in_half_a_megabyte(hand):
         for number in range(1_000):
             message = f"{number:0100}"
             if hand:
-                analytics.record_error(by_hand(timestamp=datetime.now(UTC), error_message=message))
+                analytics.record_error(error_info(timestamp=datetime.now(UTC), error_message=message))
             else:
                 fail(analytics, message=message)
         gc.collect()

@@ -84,14 +84,14 @@ def watch(hand):
     watch.close()
 
 
-@pytest.mark.parametrize("is_async", [False, True])
 @pytest.mark.parametrize("error", [None, KeyError("x")])
-def test_time_is_per_call(watch, hand, is_async, error):
+def test_time_is_per_call(watch, hand, colour, error):
     """
     A race tells the seconds of one call, whatever its colour, returning or raising.
     """
     raises = None if error is None else KeyError
-    case = Case("one", hand.call(0.5, is_async=is_async, error=error), is_async, raises, count=8, samples=1)
+    call = hand.call(0.5, is_async=colour.is_async, error=error)
+    case = Case("one", call, colour.is_async, raises, count=8, samples=1)
 
     assert watch.race("r", [case]).seconds == {"one": 0.5}
 

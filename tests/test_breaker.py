@@ -13,10 +13,7 @@ import copy
 import gc
 import json
 import math
-import os
 import pickle
-import signal
-import sys
 import threading
 import tracemalloc
 import weakref
@@ -33,7 +30,6 @@ from resilient import (
     CircuitBreakerState,
     CircuitState,
     PolicyError,
-    Registry,
     circuit,
     default_registry,
     resilience_of,
@@ -47,12 +43,10 @@ from resilient.events import (
     CircuitHalfOpened,
     CircuitOpened,
 )
-from resilient.testing import FakeClock, capture_events, disabled
+from resilient.testing import capture_events, disabled
+from tests.harness import PATIENCE, held, in_fork, may_fork, needs_fork, run_threads
 
 CLOSED, OPEN, HALF_OPEN = CircuitState.CLOSED, CircuitState.OPEN, CircuitState.HALF_OPEN
-
-# Seconds after which a test that hangs gives up.
-PATIENCE = 20.0
 
 
 def down():
@@ -77,22 +71,6 @@ async def up(*args, **kwargs):
 
 
 @pytest.fixture
-def clock():
-    """
-    A clock that the test moves.
-    """
-    return FakeClock()
-
-
-@pytest.fixture
-def registry(clock):
-    """
-    A registry of the test's own.
-    """
-    return Registry(clock=clock)
-
-
-@pytest.fixture
 def make(clock):
     """
     A function that makes a breaker that stands alone.
@@ -111,19 +89,6 @@ def fail(breaker, times=1):
     for _ in range(times):
         with pytest.raises(OSError, match="down"):
             breaker.call(down)
-
-
-def run_threads(*targets):
-    """
-    Run functions at once, each on a thread of its own.
-    """
-    threads = [threading.Thread(target=target) for target in targets]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(PATIENCE)
-
-    assert not any(thread.is_alive() for thread in threads)
 
 
 # -- making one ----------------------------------------------------------------
@@ -939,8 +904,8 @@ def test_copies_keep_options_only(make, travel):
     assert other.hub is not breaker.hub
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@needs_fork
+@may_fork
 def test_fork_of_a_breaker_that_stands_alone(make):
     """
     In a forked child a breaker works although a thread that does not exist there held its locks.
@@ -948,34 +913,18 @@ def test_fork_of_a_breaker_that_stands_alone(make):
     breaker = make(failure_threshold=2)
     fail(breaker)
     breaker.hub.on(lambda _event: None)
-    locked, done = threading.Event(), threading.Event()
 
-    def hold():
-        with breaker._lock, breaker.hub._lock, breaker.hub._draining:
-            locked.set()
-            done.wait(PATIENCE)
+    def child():
+        heard = []
+        breaker.hub.on(heard.append, CircuitOpened)
+        fail(breaker)
+        breaker.pybreaker.open()
+        return breaker.state, len(heard)
 
-    thread = threading.Thread(target=hold)
-    thread.start()
-    assert locked.wait(PATIENCE)
-    child = os.fork()
-    if child == 0:  # pragma: no cover - the child reports by its exit status alone
-        status = 1
-        # It must not wait for ever, should it wait for a lock.
-        signal.alarm(int(PATIENCE))
-        try:
-            heard = []
-            breaker.hub.on(heard.append, CircuitOpened)
-            fail(breaker)
-            breaker.pybreaker.open()
-            status = 0 if breaker.state is OPEN and len(heard) == 1 else 2
-        finally:
-            os._exit(status)
-    _, status = os.waitpid(child, 0)
-    done.set()
-    thread.join(PATIENCE)
+    with held(breaker._lock, breaker.hub._lock, breaker.hub._draining):
+        told = in_fork(child)
 
-    assert os.waitstatus_to_exitcode(status) == 0
+    assert told == str((OPEN, 1))
 
 
 # -- user code and locks -------------------------------------------------------
@@ -1382,12 +1331,7 @@ def storm(breaker, clock, threads, rounds):
                 clock.advance(0.5)
         met.append(mine)
 
-    switch = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    try:
-        run_threads(*(partial(work, number) for number in range(threads)))
-    finally:
-        sys.setswitchinterval(switch)
+    run_threads(*(partial(work, number) for number in range(threads)))
     return {key: sum(one[key] for one in met) for key in met[0]}
 
 
@@ -1415,6 +1359,7 @@ def check_storm(registry, clock, threads, rounds):
     assert [breaker.can_execute() for _ in range(3)] == [True] * 3
 
 
+@pytest.mark.usefixtures("switches")
 def test_threads_agree(registry, clock):
     """
     Eight threads through one circuit: every call is counted once, and every transition told once and in order.
@@ -1423,6 +1368,7 @@ def test_threads_agree(registry, clock):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("switches")
 def test_many_threads_agree(registry, clock):
     """
     Thirty-two threads through one circuit: every call is counted once, and every transition told once and in order.

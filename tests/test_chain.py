@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import asyncio
-import functools
 import pickle
 import threading
 import warnings
@@ -13,51 +11,20 @@ from resilient import (
     FallbackChain,
     FallbackChainExhaustedError,
     PolicyError,
-    Registry,
     ResilientWarning,
     circuit,
     fallback_chain,
 )
 from resilient.events import FallbackUsed, OperationFailed
-from resilient.testing import FakeClock, capture_events, disabled
+from resilient.testing import capture_events, disabled
+from tests.harness import PATIENCE, Colour, run_threads
 
 
-class Colour:
+def call(colour, chain, *args, **kwargs):
     """
-    Sync or async: makes functions of one colour, and calls chains.
+    Call *chain* in the way of its colour.
     """
-
-    def __init__(self, name):
-        self.is_async = name == "async"
-
-    def of(self, fn):
-        if not self.is_async:
-            return fn
-
-        @functools.wraps(fn)
-        async def same(*args, **kwargs):
-            return fn(*args, **kwargs)
-
-        return same
-
-    def call(self, chain, *args, **kwargs):
-        return asyncio.run(chain.execute(*args, **kwargs)) if self.is_async else chain.call(*args, **kwargs)
-
-
-@pytest.fixture(params=["sync", "async"])
-def colour(request):
-    """
-    Return a colour.
-    """
-    return Colour(request.param)
-
-
-@pytest.fixture
-def registry():
-    """
-    Return a registry on a clock of its own.
-    """
-    return Registry(clock=FakeClock())
+    return colour.call(chain.execute if colour.is_async else chain.call, *args, **kwargs)
 
 
 def best(*args, **kwargs):
@@ -90,7 +57,7 @@ def test_call(colour, registry):
     """
     chain = FallbackChain("cards", [colour.of(best), colour.of(worse), colour.of(plain)], registry)
 
-    assert colour.call(chain, 1, b=2) == ((1,), {"b": 2})
+    assert call(colour, chain, 1, b=2) == ((1,), {"b": 2})
 
 
 def test_config(colour, registry):
@@ -100,7 +67,7 @@ def test_config(colour, registry):
     chain = FallbackChain("cards", registry=registry)
     assert chain is chain.add_fallback(colour.of(plain), {"steps": 5}, expected_quality=0.5)
 
-    assert colour.call(chain, steps=9, low=True) == ((), {"steps": 5, "low": True})
+    assert call(colour, chain, steps=9, low=True) == ((), {"steps": 5, "low": True})
     assert chain.entries[0].quality == 0.5
 
 
@@ -110,7 +77,7 @@ def test_exhausted(colour, registry):
     """
     chain = FallbackChain("cards", [colour.of(best), colour.of(worse)], registry)
     with capture_events(registry) as events, pytest.raises(FallbackChainExhaustedError) as caught:
-        colour.call(chain)
+        call(colour, chain)
 
     assert caught.value.name == "cards"
     assert [ConnectionError, KeyError] == [type(one) for one in caught.value.errors]
@@ -124,7 +91,7 @@ def test_only_one(colour, registry):
     """
     chain = FallbackChain("cards", [colour.of(best), Fallback(plain, on=KeyError)], registry)
     with pytest.raises(ConnectionError, match="best"):
-        colour.call(chain)
+        call(colour, chain)
 
 
 def test_first_is_passed_over(colour, registry):
@@ -137,7 +104,7 @@ def test_first_is_passed_over(colour, registry):
         "cards", [Fallback(best, when=lambda: False), shut, Fallback(colour.of(plain), on=MemoryError), worse], registry
     )
 
-    assert colour.call(chain, 7) == ((7,), {})
+    assert call(colour, chain, 7) == ((7,), {})
     assert {name: one["attempts"] for name, one in chain.get_stats().items()} == {
         "best": 0,
         "best#2": 0,
@@ -152,7 +119,7 @@ def test_nothing_to_offer(colour, registry):
     """
     chain = FallbackChain("cards", [Fallback(best, when=lambda: False)], registry)
     with pytest.raises(FallbackChainExhaustedError, match="'cards' had nothing to offer") as caught:
-        colour.call(chain)
+        call(colour, chain)
 
     assert (caught.value.errors, caught.value.__cause__) == ((), None)
     assert chain.get_statistics()["overall_success_rate"] == 0.0
@@ -163,7 +130,7 @@ def test_empty(colour, registry):
     An empty chain says what to do.
     """
     with pytest.raises(PolicyError, match=r"fallback chain 'cards' is empty; add an entry with add_fallback"):
-        colour.call(FallbackChain("cards", registry=registry))
+        call(colour, FallbackChain("cards", registry=registry))
 
 
 def test_async_entry_in_a_sync_call():
@@ -190,7 +157,7 @@ def test_stands_alone(colour):
     """
     A chain needs no registry.
     """
-    assert colour.call(FallbackChain("cards", [colour.of(best), plain])) == ((), {})
+    assert call(colour, FallbackChain("cards", [colour.of(best), plain])) == ((), {})
 
 
 def test_disabled(colour, registry):
@@ -199,7 +166,7 @@ def test_disabled(colour, registry):
     """
     chain = FallbackChain("cards", [colour.of(best), plain], registry)
     with disabled():
-        assert colour.call(chain) == ((), {})
+        assert call(colour, chain) == ((), {})
 
 
 def test_incidents(colour, registry):
@@ -208,7 +175,7 @@ def test_incidents(colour, registry):
     """
     chain = FallbackChain("cards", [colour.of(best), colour.of(plain)], registry)
     with capture_events(registry) as events:
-        colour.call(chain)
+        call(colour, chain)
     used = [one for one in events if isinstance(one, FallbackUsed)]
 
     assert [(one.entry, one.success, one.function) for one in used] == [("plain", True, "cards")]
@@ -221,7 +188,7 @@ def test_one_pipeline(colour, registry):
     """
     chain = FallbackChain("cards", [colour.of(plain)], registry)
     for _ in range(5):
-        colour.call(chain)
+        call(colour, chain)
 
     assert [one.name for one in registry.hub.pipelines()] == ["cards"]
 
@@ -232,7 +199,7 @@ def test_traceback(colour, registry):
     """
     chain = FallbackChain("cards", [colour.of(best)], registry)
     with pytest.raises(ConnectionError) as caught:
-        colour.call(chain)
+        call(colour, chain)
     ours = [one for one in caught.traceback if "/resilient/" in str(one.path)]
 
     assert len(ours) <= 2
@@ -248,11 +215,7 @@ def test_threads():
         for _ in range(50):
             chain.call()
 
-    threads = [threading.Thread(target=work) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    run_threads(*[work] * 8)
 
     assert chain.get_stats()["best"] == {"attempts": 400, "successes": 0, "failures": 400}
     assert chain.get_stats()["plain"] == {"attempts": 400, "successes": 400, "failures": 0}
@@ -301,18 +264,14 @@ def test_entries_from_many_threads():
     """
     chain = FallbackChain("cards")
     functions = [lambda: None for _ in range(30)]
-    barrier = threading.Barrier(6)
+    barrier = threading.Barrier(6, timeout=PATIENCE)
 
     def add():
         barrier.wait()
         for function in functions:
             chain.add_fallback(function)
 
-    threads = [threading.Thread(target=add) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    run_threads(*[add] * 6)
 
     assert {entry.func for entry in chain.entries} == set(functions)
     assert len(chain.entries) == 30
@@ -418,7 +377,7 @@ def test_stats_of_a_decorated_function(colour, registry):
 
     assert {name: one["attempts"] for name, one in chain.get_stats().items()} == {"worse": 0, "plain": 0}
     for _ in range(3):
-        asyncio.run(fn()) if colour.is_async else fn()
+        colour.call(fn)
     assert chain.get_stats() == {
         "primary": {"attempts": 3, "successes": 1, "failures": 2},
         "worse": {"attempts": 2, "successes": 0, "failures": 2},
@@ -441,10 +400,10 @@ def test_statistics(colour, registry):
             raise OSError
 
     chain.add_fallback(colour.of(best)).add_fallback(colour.of(worse)).add_fallback(colour.of(sometimes))
-    colour.call(chain)
+    call(colour, chain)
     for _ in range(3):
         with pytest.raises(FallbackChainExhaustedError):
-            colour.call(chain)
+            call(colour, chain)
 
     assert chain.get_statistics() == {"last_successful_fallback": "sometimes", "overall_success_rate": 0.25}
     assert chain.get_stats()["best"] == {"attempts": 4, "successes": 0, "failures": 4}
@@ -463,9 +422,9 @@ def test_calls_that_return_at_once(colour, registry):
     fn = fallback_chain(colour.of(worse), name="cards", registry=registry)(colour.of(primary))
     fallback_chain(worse, name="others", registry=registry)(plain)()
     for _ in range(9):
-        asyncio.run(fn()) if colour.is_async else fn()
+        colour.call(fn)
     with pytest.raises(FallbackChainExhaustedError):
-        asyncio.run(fn()) if colour.is_async else fn()
+        colour.call(fn)
     chain = registry.chains["cards"]
 
     assert chain.get_statistics()["overall_success_rate"] == 0.9
@@ -479,7 +438,7 @@ def test_first_entry_counts_once(colour, registry):
     The first entry of a chain that is called itself counts as the entry that it is.
     """
     chain = FallbackChain("cards", [colour.of(plain)], registry)
-    colour.call(chain)
+    call(colour, chain)
 
     assert chain.get_stats() == {"plain": {"attempts": 1, "successes": 1, "failures": 0}}
     assert chain.get_statistics() == {"last_successful_fallback": "plain", "overall_success_rate": 1.0}
@@ -491,7 +450,7 @@ def test_on_that_does_not_match_is_a_run(colour, registry):
     """
     fn = fallback_chain(plain, name="cards", on=KeyError, registry=registry)(colour.of(best))
     with pytest.raises(ConnectionError):
-        asyncio.run(fn()) if colour.is_async else fn()
+        colour.call(fn)
 
     assert registry.chains["cards"].get_statistics()["overall_success_rate"] == 0.0
 

@@ -13,9 +13,7 @@ import gc
 import json
 import logging
 import math
-import os
 import pickle
-import signal
 import threading
 import warnings
 from datetime import timedelta
@@ -32,11 +30,9 @@ from resilient import (
 )
 from resilient.events import CircuitClosed, CircuitHalfOpened, CircuitOpened, CircuitWouldOpen
 from resilient.testing import FakeClock
+from tests.harness import PATIENCE, held, in_fork, may_fork, needs_fork, run_threads
 
 CLOSED, OPEN, HALF_OPEN = CircuitState.CLOSED, CircuitState.OPEN, CircuitState.HALF_OPEN
-
-# Seconds after which a test that hangs gives up.
-PATIENCE = 20.0
 
 
 # -- ways into a circuit: each makes a function that does some work through it ---
@@ -413,17 +409,6 @@ class Circuit:
         kinds = kinds or (CircuitOpened, CircuitHalfOpened, CircuitClosed)
         events = [event for event in self.ways.events if isinstance(event, kinds)]
         return [event for event in events if event.circuit == self.breaker.name]
-
-
-def run_threads(*targets):
-    """
-    Run functions at once, each on a thread of its own.
-    """
-    threads = [threading.Thread(target=target) for target in targets]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(PATIENCE)
 
 
 EVERY_WAY = [
@@ -1348,11 +1333,10 @@ def test_39_new_options_apply_while_open(ways):
     assert c.state is OPEN
 
 
-def test_40_threads_and_event_loops_share_one_state():
+def test_40_threads_and_event_loops_share_one_state(registry):
     """
     Sync and async callers on several threads and event loops are all counted, and none runs under the lock.
     """
-    registry = Registry(clock=FakeClock())
     config = CircuitBreakerConfig(window=10_000, failure_rate=1.0, mode="metrics_only")
     breaker = registry.circuit("shared", config)
     barrier = threading.Barrier(6)
@@ -1405,38 +1389,22 @@ def test_41_unpickled_copy_starts_afresh(ways):
     assert copy.call(lambda: "value") == "value"
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@needs_fork
+@may_fork
 def test_41_fork_keeps_state_with_fresh_locks(ways):
     """
     A forked child has the state that the parent had, even while another thread of the parent held the lock.
     """
     c = ways.make(failure_threshold=1)
     c.open()
-    locked, done = threading.Event(), threading.Event()
 
-    def hold():
-        with c.breaker._lock:
-            locked.set()
-            done.wait(PATIENCE)
+    def child():
+        c.clock.advance(60.0)
+        c.succeed(2)
+        return c.state
 
-    thread = threading.Thread(target=hold)
-    thread.start()
-    assert locked.wait(PATIENCE)
-    child = os.fork()
-    if child == 0:  # pragma: no cover - the child reports by its exit status alone
-        status = 1
-        # It must not wait for ever, should it wait for a lock.
-        signal.alarm(int(PATIENCE))
-        try:
-            c.clock.advance(60.0)
-            c.succeed(2)
-            status = 0 if c.state is CLOSED else 2
-        finally:
-            os._exit(status)
-    _, status = os.waitpid(child, 0)
-    done.set()
-    thread.join(PATIENCE)
+    with held(c.breaker._lock):
+        told = in_fork(child)
 
-    assert os.waitstatus_to_exitcode(status) == 0
+    assert told == str(CLOSED)
     assert c.state is OPEN

@@ -3,10 +3,8 @@ import asyncio
 import contextlib
 import gc
 import logging
-import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from itertools import pairwise
 
 import pytest
@@ -17,17 +15,7 @@ from resilient.control.overrides import at_level
 from resilient.errors import PolicyError
 from resilient.events import LevelChanged
 from resilient.levels import DegradationLevel as Level
-
-
-class Clock:
-    def __init__(self):
-        self.time = 1000.0
-
-    def monotonic(self):
-        return self.time
-
-    def now(self):
-        return datetime(2024, 1, 1, tzinfo=UTC)
+from tests.harness import held, in_fork, may_fork, needs_fork
 
 
 class Owner:
@@ -38,14 +26,6 @@ class Owner:
 
     def refresh(self):
         self.seen.append(self.scope.is_full)
-
-
-@pytest.fixture
-def clock():
-    """
-    Return a clock that stands still until a test moves it.
-    """
-    return Clock()
 
 
 @pytest.fixture
@@ -106,7 +86,7 @@ def test_no_such_level(degradation):
         at_level(0.8)
 
 
-def test_events(degradation, events):
+def test_events(degradation, events, clock):
     """
     Every change is an event with its reason; where nothing changed there is none.
     """
@@ -120,7 +100,7 @@ def test_events(degradation, events):
         ("video", "full", "low", "busy", "hand"),
         ("default", "high", "full", "odd", "hand"),
     ]
-    assert events[0].at == datetime(2024, 1, 1, tzinfo=UTC)
+    assert events[0].at == clock.now()
 
 
 def test_long_reason(degradation, events):
@@ -523,7 +503,7 @@ def lower(degradation, clock, depth):
     """
     depth.value = 150
     before = degradation.level
-    clock.time += 60
+    clock.advance(60)
     assert degradation.level < before
 
 
@@ -533,11 +513,11 @@ def test_down_and_up(degradation, clock, events, depth):
     """
     depth.value = 150
     assert degradation.current_level == "full"
-    clock.time += 30
+    clock.advance(30)
     assert degradation.current_level == "high"
     depth.value = 0
     assert degradation.current_level == "high"
-    clock.time += 120
+    clock.advance(120)
 
     assert degradation.current_level == "full"
     assert told(events) == [
@@ -561,7 +541,7 @@ def test_hold_begins_when_configured(clock, configure):
     """
     degradation = GracefulDegradation(clock=clock, error_rate=lambda: 11.0)
     configure(degradation)
-    clock.time += 30
+    clock.advance(30)
 
     assert degradation.level is Level.HIGH
 
@@ -582,7 +562,7 @@ def test_built_in_signals(clock, key, source):
     degradation.configure_triggers({f"{key}_threshold": 0.5} if key != "error_rate" else {"error_rate_threshold": 1})
 
     assert degradation.signals()[key]["value"] == 0.9
-    clock.time += 30
+    clock.advance(30)
     assert degradation.current_level == ("full" if key == "error_rate" else "high")
 
 
@@ -612,7 +592,7 @@ def test_set_by_hand_stays(degradation, clock, depth):
     """
     degradation.degrade()
     degradation.level  # noqa: B018 - a read looks at the signals
-    clock.time += 100_000
+    clock.advance(100_000)
 
     assert degradation.current_level == "high"
 
@@ -627,7 +607,7 @@ def test_triggers_below_hand(degradation, clock, depth):
     depth.value = 0
     for _ in range(10):
         degradation.level  # noqa: B018 - a read looks at the signals
-        clock.time += 120
+        clock.advance(120)
 
     assert degradation.current_level == "high"
 
@@ -637,10 +617,10 @@ def test_restore_by_hand_does_not_pin(degradation, clock):
     Restoring by hand takes one automatic step back; what remains of them still rises by itself.
     """
     degradation.lower_for("out of memory")
-    clock.time += 60
+    clock.advance(60)
     degradation.lower_for("out of memory")
     assert degradation.restore() == "high"
-    clock.time += 300
+    clock.advance(300)
 
     assert degradation.current_level == "full"
 
@@ -651,7 +631,7 @@ def test_degrade_by_hand_pins(degradation, clock):
     """
     degradation.lower_for("out of memory")
     assert degradation.degrade() == "medium"
-    clock.time += 100_000
+    clock.advance(100_000)
 
     assert degradation.current_level == "medium"
 
@@ -661,7 +641,7 @@ def test_by_hand_takes_due_steps_first(degradation, clock):
     A step by hand starts from the level that is due, not from one that nobody has read yet.
     """
     degradation.lower_for("out of memory")
-    clock.time += 300
+    clock.advance(300)
 
     assert degradation.degrade() == "high"
 
@@ -672,7 +652,7 @@ def test_lower_for(degradation, clock, events):
     """
     assert degradation.lower_for("out of memory")
     assert not degradation.lower_for("out of memory")
-    clock.time += 300
+    clock.advance(300)
 
     assert degradation.scope("video").effective() is Level.FULL
     assert told(events) == [
@@ -696,13 +676,13 @@ def test_few_looks(degradation, clock):
     Events look at the signals once a second, and in between after 1, 2, 4, 8 ... of them.
     """
     looks = []
-    degradation.add_signal("s", lambda: looks.append(clock.time), 1)
+    degradation.add_signal("s", lambda: looks.append(clock.monotonic()), 1)
     looks.clear()
     for _ in range(1000):
         degradation.evaluate()
 
     assert len(looks) == 10
-    clock.time += 1
+    clock.advance(1)
     degradation.evaluate()
     assert len(looks) == 11
 
@@ -715,7 +695,7 @@ def test_burst_within_a_second(degradation, clock, depth):
     for _ in range(10):
         depth.value += 50
         degradation.evaluate()
-    clock.time += 30
+    clock.advance(30)
     degradation.evaluate()
 
     assert degradation.scope().level is Level.HIGH
@@ -747,7 +727,7 @@ def test_signal_that_fails(clock, wrong):
 
     degradation.add_signal("odd", read, 1)
     for _ in range(3):
-        clock.time += 60
+        clock.advance(60)
         assert degradation.signals()["odd"]["state"] == "unavailable"
 
     assert degradation.current_level == "full"
@@ -853,7 +833,7 @@ def test_reset(degradation, clock, events, depth):
     owner = Owner(degradation.scope("video"))
     degradation.scope("video").set_level("low")
     degradation.lower_for("out of memory")
-    clock.time += 400
+    clock.advance(400)
     depth.value = 150
     degradation.register_feature("upscale", Level.HIGH)
     events.clear()
@@ -1008,38 +988,25 @@ def test_fresh_locks(degradation):
     assert degradation._looking is False
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
-@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+@needs_fork
+@may_fork
 def test_fork_while_locked(clock):
     """
     A child forked while other threads held every lock, delivered and looked, keeps the level and can change it.
     """
+    seen = []
     degradation = GracefulDegradation(clock=clock, emit=lambda event: seen.append(event.level))
     degradation.add_signal("s", lambda: 1, 2)
     degradation.degrade()
-    seen = []
-    held, done = threading.Event(), threading.Event()
 
-    def hold():
-        with degradation.lock, degradation._delivering, overrides._active.lock:
-            held.set()
-            done.wait(30)
+    def child():
+        with at_level("low"):
+            level = degradation.degrade()
+        return level, seen, degradation.signals()["s"]["value"]
 
-    thread = threading.Thread(target=hold)
-    thread.start()
-    held.wait(10)
-    degradation._looking = True
-    child = os.fork()
-    if not child:
-        right = False
-        try:
-            with at_level("low"):
-                right = degradation.degrade() == "medium" and seen == [Level.MEDIUM]
-            right = right and degradation.signals()["s"]["value"] == 1
-        finally:
-            os._exit(0 if right else 1)
-    degradation._looking = False
-    done.set()
-    thread.join(10)
+    with held(degradation.lock, degradation._delivering, overrides._active.lock):
+        degradation._looking = True
+        told = in_fork(child)
+        degradation._looking = False
 
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert told == str(("medium", [Level.HIGH, Level.MEDIUM], 1.0))

@@ -12,8 +12,6 @@ import functools
 import gc
 import inspect
 import pickle
-import sys
-import threading
 import traceback
 import types
 import typing
@@ -38,14 +36,7 @@ from resilient import (
 )
 from resilient.decorating import GuardedCallable, name_of
 from resilient.testing import FakeClock, isolated_registry, no_waits
-
-
-@pytest.fixture
-def registry():
-    """
-    Give a registry of its own to each test.
-    """
-    return Registry(clock=FakeClock())
+from tests.harness import run_threads
 
 
 def both_kinds(fn, registry):
@@ -803,20 +794,17 @@ def test_functions_and_their_own_circuits_are_held_weakly(registry):
     assert list(registry.circuits) == []
 
 
+@pytest.mark.usefixtures("no_gc")
 def test_a_stack_leaves_no_intermediate_wrappers(registry):
     """
     While decorators are stacked, what each made below is gone at once.
     """
-    gc.collect()
-    gc.disable()
-    try:
-        fn = degradable(rules={"factor": lambda v, _: v}, registry=registry)(both_kinds(plain, registry))
+    fn = degradable(rules={"factor": lambda v, _: v}, registry=registry)(both_kinds(plain, registry))
 
-        assert [fn.resilience.pipeline] == registry.hub.pipelines()
-    finally:
-        gc.enable()
+    assert [fn.resilience.pipeline] == registry.hub.pipelines()
 
 
+@pytest.mark.usefixtures("switches")
 def test_threads_that_decorate_functions_of_one_name_get_different_names(registry):
     """
     No two functions find the same number free.
@@ -826,16 +814,7 @@ def test_threads_that_decorate_functions_of_one_name_get_different_names(registr
     def work():
         made.extend(circuit(registry=registry)(lambda: 1) for _ in range(20))
 
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    try:
-        threads = [threading.Thread(target=work) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        sys.setswitchinterval(interval)
+    run_threads(*[work] * 4)
 
     assert 80 == len({one.resilience.pipeline.name for one in made}) == len(registry.functions)
 

@@ -22,7 +22,6 @@ from resilient import (
     retry,
     scale,
 )
-from resilient.testing import FakeClock
 
 
 def render(steps=50):
@@ -372,11 +371,10 @@ def test_partials_and_objects():
 # -- registries --------------------------------------------------------------
 
 
-def test_registry():
+def test_registry(registry):
     """
     A registry on any decorator puts the whole function there.
     """
-    registry = Registry(clock=FakeClock())
     fn = retry(max_attempts=2)(circuit("api", registry=registry)(render))
 
     assert registry is fn.resilience.registry

@@ -238,7 +238,7 @@ async def test_a_cancelled_task_closes_its_plan():
     for command in (Call(asyncio.Event().wait), Sleep(60.0), Await(Future())):
         log = []
         task = asyncio.create_task(arun(plan_of(command, log=log), FakeClock(manual=True)))
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(0)  # One turn of the loop: the task has begun, and waits.
         task.cancel("why")
         outcome = await task
 

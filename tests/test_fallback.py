@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import copy
 import functools
-import gc
 import logging
 import pickle
 import weakref
@@ -15,61 +14,13 @@ from resilient import (
     Fallback,
     FallbackChainExhaustedError,
     PolicyError,
-    Registry,
     circuit,
     fallback_chain,
     retry,
 )
 from resilient.events import AttemptFailed, FallbackUsed, OperationFailed, OperationRecovered
-from resilient.testing import FakeClock, capture_events
-
-
-class Colour:
-    """
-    Sync or async: makes functions of one colour, and calls them.
-    """
-
-    def __init__(self, name):
-        self.is_async = name == "async"
-
-    def of(self, fn):
-        if not self.is_async:
-            return fn
-
-        @functools.wraps(fn)
-        async def same(*args, **kwargs):
-            return fn(*args, **kwargs)
-
-        return same
-
-    def call(self, fn, *args, **kwargs):
-        return asyncio.run(fn(*args, **kwargs)) if self.is_async else fn(*args, **kwargs)
-
-
-@pytest.fixture(params=["sync", "async"])
-def colour(request):
-    """
-    Return a colour.
-    """
-    return Colour(request.param)
-
-
-@pytest.fixture
-def registry():
-    """
-    Return a registry on a clock of its own.
-    """
-    return Registry(clock=FakeClock())
-
-
-@pytest.fixture
-def reports(registry, monkeypatch):
-    """
-    What was reported of user code that raised.
-    """
-    found = []
-    monkeypatch.setattr(registry.hub, "report", lambda what, error: found.append((what, type(error))))
-    return found
+from resilient.testing import capture_events
+from tests.harness import Colour, Tensor
 
 
 def failing(error, name="failing"):
@@ -428,7 +379,7 @@ def test_events_and_stats(colour, registry):
         colour.of(failing(KeyError("x"), "first")), colour.of(returning(2, "second")), registry=registry
     )(colour.of(failing(OSError())))
     with capture_events(registry) as events:
-        outcome = colour.call(fn.resilience.outcome)
+        outcome = colour.outcome(fn)
     used = [
         (one.entry, one.success, one.error and one.error.error_type) for one in events if isinstance(one, FallbackUsed)
     ]
@@ -472,17 +423,14 @@ def test_outcome_of_a_first_try(colour, registry):
     """
     fn = fallback_chain(returning("no"), name="cards", registry=registry)(colour.of(returning("yes")))
 
-    assert colour.call(fn.resilience.outcome).route == "first try"
+    assert colour.outcome(fn).route == "first try"
     assert registry.chains["cards"].get_stats()["primary"] == {"attempts": 1, "successes": 1, "failures": 0}
 
 
 # -- frames ------------------------------------------------------------------
 
 
-class Tensor:
-    pass
-
-
+@pytest.mark.usefixtures("no_gc")
 @pytest.mark.parametrize("link", [None, "cause", "context"])
 def test_frames_of_memory_errors(colour, registry, link):
     """
@@ -511,11 +459,8 @@ def test_frames_of_memory_errors(colour, registry, link):
         return [ref() for ref in refs]
 
     fn = fallback_chain(preview, registry=registry)(colour.of(render))
-    gc.disable()
-    try:
-        assert colour.call(fn) == [None, None]
-    finally:
-        gc.enable()
+
+    assert colour.call(fn) == [None, None]
 
 
 def test_frames_of_entries_that_ran_out_of_memory(colour, registry):

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from resilient import Fallback, Registry, circuit, degradable, fallback_chain, retry
 from resilient.events import CallSucceeded, CircuitOpened, CircuitWouldOpen
+from tests.harness import Middle
 
 ERRORS = (ConnectionError, ValueError, TimeoutError)
 
@@ -62,15 +63,6 @@ class Clock:
 
     async def asleep(self, seconds):
         await Pause(self.time + seconds)
-
-
-class Middle:
-    """
-    Chance without chance.
-    """
-
-    def uniform(self, a, b):
-        return (a + b) / 2
 
 
 def stand_in(number, quality=1.0):
@@ -291,25 +283,23 @@ histories = given(
 relaxed = {"deadline": None, "database": None, "suppress_health_check": list(HealthCheck)}
 
 
-@pytest.mark.parametrize("is_async", [False, True])
 @settings(max_examples=40, derandomize=True, **relaxed)
 @histories
-def test_quiet_calls_and_planned_calls_cannot_be_told_apart(stack, history, latency, is_async):
+def test_quiet_calls_and_planned_calls_cannot_be_told_apart(stack, history, latency, colour):
     """
     However calls overlap, results, counts, circuits and events are those of a function whose every call is planned.
     """
-    check(stack, history, is_async=is_async, latency=not latency)
+    check(stack, history, is_async=colour.is_async, latency=not latency)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("is_async", [False, True])
 @settings(max_examples=3000, **relaxed)
 @histories
-def test_six_thousand_histories_of_quiet_and_planned_calls_cannot_be_told_apart(stack, history, latency, is_async):
+def test_six_thousand_histories_of_quiet_and_planned_calls_cannot_be_told_apart(stack, history, latency, colour):
     """
     The same, in six thousand histories of thirty to eighty steps.
     """
-    check(stack, history, is_async=is_async, latency=not latency)
+    check(stack, history, is_async=colour.is_async, latency=not latency)
 
 
 def crowd(*, planned):

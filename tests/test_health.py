@@ -12,15 +12,6 @@ from datetime import datetime
 import pytest
 
 from resilient import CircuitBreakerConfig, HealthSnapshot, Registry, circuit, degradable, fallback_chain, retry
-from resilient.testing import FakeClock
-
-
-@pytest.fixture
-def clock():
-    """
-    Return a clock that waits move by themselves.
-    """
-    return FakeClock()
 
 
 @pytest.fixture

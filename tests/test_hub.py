@@ -8,10 +8,11 @@ import gc
 import threading
 import warnings
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 
-from resilient import PolicyError, Registry, circuit, retry
+from resilient import PolicyError, circuit, retry
 from resilient.classify import Classifier
 from resilient.errors import ResilientWarning
 from resilient.events import (
@@ -25,19 +26,11 @@ from resilient.events import (
     OperationFailed,
 )
 from resilient.hub import SLOW_LISTENER, Hub
-from resilient.testing import FakeClock
+from tests.harness import run_threads
 
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
 OPENED = CircuitOpened(at=NOW, circuit="c", reason="manual", previous="closed")
 CLOSED = CircuitClosed(at=NOW, circuit="c", reason="manual", previous="open")
-
-
-@pytest.fixture
-def clock():
-    """
-    Give a clock that listeners may move.
-    """
-    return FakeClock()
 
 
 @pytest.fixture
@@ -140,11 +133,11 @@ def test_all_events_are_the_base_of_all(hub):
 # -- delivery -------------------------------------------------------------------
 
 
-def test_an_event_is_built_only_for_somebody(hub, monkeypatch):
+@pytest.mark.usefixtures("quiet_log")
+def test_an_event_is_built_only_for_somebody(hub):
     """
     Without listeners and logs nothing is built.
     """
-    monkeypatch.setattr("resilient.hub.wanted", lambda _: False)
     built = []
 
     class Counted(CircuitOpened):
@@ -280,22 +273,17 @@ def test_threads_that_drain_lose_nothing(hub):
             hub.queue(lambda step=step: done.append((number, step)))
             hub.drain()
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    run_threads(*(partial(work, number) for number in range(8)))
 
     assert len(done) == 2400
     for number in range(8):
         assert list(range(300)) == [step for who, step in done if who == number]
 
 
-def test_a_listener_may_change_what_it_is_told_of(hub):
+def test_a_listener_may_change_what_it_is_told_of(registry):
     """
     Transitions made by a listener are told after the one it is hearing of.
     """
-    registry = Registry(clock=FakeClock())
     told = []
     breaker = registry.circuit("c")
 
@@ -401,11 +389,11 @@ def test_pipelines_may_come_while_others_are_listed(hub):
 @pytest.mark.parametrize(
     ("kind", "hears"), [(CallRejected, True), (OperationFailed, True), (AttemptFailed, False), (CallSucceeded, False)]
 )
+@pytest.mark.usefixtures("quiet_log")
 def test_who_hears_of_rejections(hub, monkeypatch, kind, hears):
     """
     A rejection is told to listeners for rejections and failures, and to the log.
     """
-    monkeypatch.setattr("resilient.hub.wanted", lambda _: False)
     hub.on(lambda _: None, kind)
     assert hears is hub.hears_rejections()
 
@@ -413,11 +401,10 @@ def test_who_hears_of_rejections(hub, monkeypatch, kind, hears):
     assert hub.hears_rejections()
 
 
-def test_the_hub_does_not_keep_what_listens_to_nothing():
+def test_the_hub_does_not_keep_what_listens_to_nothing(registry):
     """
     A decorated function that is gone leaves nothing in its hub.
     """
-    registry = Registry(clock=FakeClock())
     for _ in range(10):
         retry(registry=registry)(circuit(registry=registry)(lambda: 1))()
 

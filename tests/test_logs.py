@@ -25,7 +25,6 @@ import structlog
 from resilient import DegradationLevel, Registry, circuit, events, logs, retry
 from resilient.errorinfo import ErrorCategory, ErrorInfo, ErrorSeverity
 from resilient.errors import ResilientWarning
-from resilient.testing import FakeClock
 
 PAGE = Path(__file__).parent.parent / "docs" / "reference" / "logging.md"
 AT = datetime(2025, 1, 1, tzinfo=UTC)
@@ -48,11 +47,11 @@ def unconfigured(monkeypatch):
 
 
 @pytest.fixture
-def registry():
+def registry(clock):
     """
     Give a registry whose clock stands still.
     """
-    return Registry("mine", clock=FakeClock())
+    return Registry("mine", clock=clock)
 
 
 @pytest.fixture

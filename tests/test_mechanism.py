@@ -6,22 +6,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-import threading
 
 import pytest
 import tenacity
 
 from resilient import CircuitBreakerOpenError, PolicyError, Registry, RetryConfig, RetryMechanism
 from resilient.mechanism import RetryCounts
-from resilient.testing import FakeClock
-
-
-@pytest.fixture
-def clock():
-    """
-    Return a clock that waits move by themselves.
-    """
-    return FakeClock()
+from tests.harness import run_threads
 
 
 @pytest.fixture(params=["call", "execute_with_retry", "execute_with_retry inline"])
@@ -143,11 +134,10 @@ def test_it_uses_the_registry(clock):
     assert mechanism.get_stats() == {}
 
 
-def test_errors_are_recorded_under_the_functions_name():
+def test_errors_are_recorded_under_the_functions_name(registry):
     """
     On a registry, errors are recorded under the name of the function that was called.
     """
-    registry = Registry(clock=FakeClock())
     RetryMechanism(registry=registry).call(failing(ConnectionError()))
     report = registry.analytics.generate_report()
 
@@ -270,13 +260,12 @@ def test_counts_are_exact_in_threads():
     Threads that count at the same time lose nothing.
     """
     counts = RetryCounts()
-    threads = [
-        threading.Thread(target=lambda: [counts.add("f", 1, 1, returned=False) for _ in range(2000)]) for _ in range(4)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+
+    def count():
+        for _ in range(2000):
+            counts.add("f", 1, 1, returned=False)
+
+    run_threads(*[count] * 4)
 
     assert counts.to_dict() == {"f": {"attempts": 8000, "successes": 0, "failures": 8000, "retries": 8000}}
 

@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import functools
-import gc
 import pickle
 import sys
 import threading
@@ -16,20 +14,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from resilient import CircuitBreakerOpenError, FallbackChain, Registry, circuit, fallback_chain, resilience_of, retry
+from resilient import CircuitBreakerOpenError, FallbackChain, circuit, fallback_chain, resilience_of, retry
 from resilient.events import AttemptFailed, CallSucceeded, CircuitClosed, OperationFailed, OperationRecovered
 from resilient.surroundings import carries, mark, marked, surroundings
-from resilient.testing import FakeClock, no_waits
-
-both = pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
-
-
-@pytest.fixture
-def registry():
-    """
-    Give a registry of its own to each test.
-    """
-    return Registry(clock=FakeClock())
+from resilient.testing import no_waits
+from tests.harness import Colour, Tensor
 
 
 @pytest.fixture
@@ -61,13 +50,13 @@ def ids(events, kind=AttemptFailed):
 # -- parents and incidents -------------------------------------------------------
 
 
-def nest(registry, *, is_async):
+def nest(registry, colour):
     """
     Return three decorated functions, each called by the next, the innermost failing once.
     """
     errors = [ConnectionError("once")]
 
-    if is_async:
+    if colour.is_async:
 
         @retry(registry=registry)
         async def innermost():
@@ -84,7 +73,7 @@ def nest(registry, *, is_async):
         async def outermost():
             return await middle()
 
-        return lambda: asyncio.run(outermost())
+        return outermost
 
     @retry(registry=registry)
     def innermost():
@@ -103,13 +92,12 @@ def nest(registry, *, is_async):
     return outermost
 
 
-@both
-def test_an_operation_knows_the_one_around_it(registry, events, is_async):
+def test_an_operation_knows_the_one_around_it(registry, events, colour):
     """
     The parent of an operation is the nearest decorated call around it, quiet or not; one incident is the outermost's.
     """
     with no_waits():
-        assert nest(registry, is_async=is_async)() == "done"
+        assert colour.call(nest(registry, colour)) == "done"
 
     ((_, own, parent),) = ids(events)
     assert own == ids(events, OperationRecovered)[0][1]
@@ -118,12 +106,11 @@ def test_an_operation_knows_the_one_around_it(registry, events, is_async):
     assert (registry.analytics.generate_report()["incidents"], registry.analytics.get_recovery_rate()) == (1, 1)
 
 
-@both
-def test_an_error_that_leaves_three_functions_is_one_error_and_one_incident(registry, events, is_async):
+def test_an_error_that_leaves_three_functions_is_one_error_and_one_incident(registry, events, colour):
     """
     The innermost records it; each operation tells of its own failure, under its own id and its parent's.
     """
-    if is_async:
+    if colour.is_async:
 
         @circuit(registry=registry)
         async def inner():
@@ -137,7 +124,6 @@ def test_an_error_that_leaves_three_functions_is_one_error_and_one_incident(regi
         async def outer():
             await middle()
 
-        run = functools.partial(asyncio.run, outer())
     else:
 
         @circuit(registry=registry)
@@ -152,9 +138,8 @@ def test_an_error_that_leaves_three_functions_is_one_error_and_one_incident(regi
         def outer():
             middle()
 
-        run = outer
     with pytest.raises(ConnectionError):
-        run()
+        colour.call(outer)
 
     told = ids(events, OperationFailed)
     assert [name for name, _, _ in told] == ["inner", "middle", "outer"]
@@ -271,21 +256,24 @@ async def test_tasks_do_not_take_each_other_for_parents(registry, events):
     """
     A task that runs while another is suspended in a decorated call is not inside of it.
     """
-    begun = asyncio.Event()
+    begun, over = asyncio.Event(), asyncio.Event()
 
     @retry(registry=registry)
     async def waits():
         begun.set()
-        await asyncio.sleep(0.001)
+        await over.wait()
 
     @circuit(registry=registry)
     async def alone():
         await begun.wait()
         fails()
 
-    results = await asyncio.gather(waits(), alone(), return_exceptions=True)
+    suspended = asyncio.create_task(waits())
+    with pytest.raises(ConnectionError):
+        await asyncio.create_task(alone())
+    over.set()
+    await suspended
 
-    assert isinstance(results[1], ConnectionError)
     assert [parent for _, _, parent in ids(events)] == [None]
 
 
@@ -345,13 +333,11 @@ def test_outcomes_breakers_and_chains_are_parents_too(registry, events):
 # -- the look up the stack -----------------------------------------------------------
 
 
+@pytest.mark.usefixtures("no_gc")
 def test_a_look_up_the_stack_keeps_nothing_alive(registry):
     """
     What it copies of our frames goes with them, without the garbage collector.
     """
-
-    class Tensor:
-        pass
 
     @circuit("c", registry=registry)
     def inner():
@@ -363,26 +349,19 @@ def test_a_look_up_the_stack_keeps_nothing_alive(registry):
             inner()
         return tensor
 
-    gc.collect()
-    gc.disable()
-    try:
-        tensor = Tensor()
-        ref = weakref.ref(tensor)
-        outer(tensor)
-        del tensor
+    tensor = Tensor()
+    ref = weakref.ref(tensor)
+    outer(tensor)
+    del tensor
 
-        assert ref() is None
-    finally:
-        gc.enable()
+    assert ref() is None
 
 
+@pytest.mark.usefixtures("no_gc")
 def test_a_listener_may_fail_within_an_operation_that_ends(registry, events):
     """
     A failing decorated call made by a listener has the operation as its parent, and the error goes with its caller.
     """
-
-    class Tensor:
-        pass
 
     @circuit(registry=registry)
     def report():
@@ -402,15 +381,10 @@ def test_a_listener_may_fail_within_an_operation_that_ends(registry, events):
         refs.append(weakref.ref(tensor))
         fails()
 
-    gc.collect()
-    gc.disable()
-    try:
-        with pytest.raises(ConnectionError):
-            work()
+    with pytest.raises(ConnectionError):
+        work()
 
-        assert refs[0]() is None
-    finally:
-        gc.enable()
+    assert refs[0]() is None
     (_, own, _), (_, _, parent) = ids(events)
     assert own == parent
 
@@ -430,7 +404,7 @@ def test_a_tracer_changes_nothing(registry, events, reads):
     sys.settrace(tracer)
     try:
         with no_waits():
-            assert nest(registry, is_async=False)() == "done"
+            assert nest(registry, Colour("sync"))() == "done"
     finally:
         sys.settrace(before)
 
@@ -512,8 +486,7 @@ def test_a_look_up_the_stack_ends(registry):
 # -- recorded once -----------------------------------------------------------------------
 
 
-@both
-def test_an_instance_raised_again_and_again_is_a_failure_each_time(registry, is_async):
+def test_an_instance_raised_again_and_again_is_a_failure_each_time(registry, colour):
     """
     One exception object that its function raises at every attempt counts at every attempt.
     """
@@ -522,13 +495,10 @@ def test_an_instance_raised_again_and_again_is_a_failure_each_time(registry, is_
     def work():
         raise error
 
-    async def awork():
-        raise error
-
-    fn = retry(max_attempts=3, registry=registry)(awork if is_async else work)
+    fn = retry(max_attempts=3, registry=registry)(colour.of(work))
     for _ in range(2):
         with pytest.raises(ConnectionError):
-            asyncio.run(fn()) if is_async else fn()
+            colour.call(fn)
 
     assert registry.analytics.total_errors == 6
 

@@ -16,7 +16,6 @@ from resilient import (
     ErrorInfo,
     ErrorSeverity,
     Outcome,
-    Registry,
     circuit,
     degradable,
     events,
@@ -40,7 +39,6 @@ from resilient.events import (
     RetriesExhausted,
     RetryScheduled,
 )
-from resilient.testing import FakeClock
 
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
 ERROR = ErrorInfo(NOW, "MemoryError", "full", ErrorCategory.MEMORY, ErrorSeverity.HIGH)
@@ -70,11 +68,10 @@ def test_a_first_try_is_one_line():
     assert str(made()) == "returned by first try after 1 attempt, 0.25 s"
 
 
-def test_the_story_of_a_bad_day():
+def test_the_story_of_a_bad_day(registry):
     """
     Attempts, waits, circuits, fallbacks and the end, in order.
     """
-    registry = Registry(clock=FakeClock())
 
     def stand_in(*_, **__):
         msg = "no\nstand-in"
@@ -209,11 +206,10 @@ def test_an_error_that_has_no_text_is_told_all_the_same():
     assert "BrokenError" in str(made(error=BrokenError(), route="failed"))
 
 
-def test_text_from_elsewhere_is_escaped():
+def test_text_from_elsewhere_is_escaped(registry):
     """
     Control characters in messages cannot fake a line.
     """
-    registry = Registry(clock=FakeClock())
 
     @circuit(registry=registry)
     def work():

@@ -7,10 +7,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import functools
-import gc
 import pickle
-import sys
-import threading
 import traceback
 import weakref
 from itertools import pairwise
@@ -32,50 +29,7 @@ from resilient.counting import Stats, Ticks
 from resilient.events import CallRejected, CallSucceeded, CircuitOpened, OperationFailed
 from resilient.pipeline import Pipeline
 from resilient.testing import FakeClock, disabled, inject, no_waits, ok
-
-both = pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
-
-
-@pytest.fixture
-def registry():
-    """
-    Give a registry of its own to each test.
-    """
-    return Registry(clock=FakeClock())
-
-
-def coloured(fn, *, is_async):
-    """
-    Return *fn*, or the same as a coroutine function.
-    """
-    if not is_async:
-        return fn
-
-    @functools.wraps(fn)
-    async def work(*args, **kwargs):
-        return fn(*args, **kwargs)
-
-    del work.__wrapped__
-    return work
-
-
-def call(fn, *args, **kwargs):
-    """
-    Call *fn*, in an event loop of its own where it is async.
-    """
-    result = fn(*args, **kwargs)
-    return asyncio.run(result) if asyncio.iscoroutine(result) else result
-
-
-def caught(fn, *args):
-    """
-    Return what *fn* raises.
-    """
-    try:
-        call(fn, *args)
-    except BaseException as error:
-        return error
-    pytest.fail("nothing was raised")
+from tests.harness import Tensor, caught, run_threads
 
 
 def ours(error):
@@ -83,12 +37,6 @@ def ours(error):
     Return the frames of this library in the traceback of *error*.
     """
     return [frame.name for frame in traceback.extract_tb(error.__traceback__) if "/resilient/" in frame.filename]
-
-
-class Tensor:
-    """
-    Something large that a frame may keep alive.
-    """
 
 
 # -- tracebacks ----------------------------------------------------------------
@@ -140,10 +88,9 @@ def stacked(fn, decorators):
     return fn
 
 
-@both
 @stacks
 @pytest.mark.parametrize("error", [ConnectionError, ValueError, KeyboardInterrupt, SystemExit, GeneratorExit])
-def test_an_error_leaves_with_two_frames_of_ours(registry, stack, error, is_async):
+def test_an_error_leaves_with_two_frames_of_ours(registry, stack, error, colour):
     """
     Whatever the stack and the error, its traceback has the wrapper, at most one frame more, and the user's own.
     """
@@ -151,18 +98,17 @@ def test_an_error_leaves_with_two_frames_of_ours(registry, stack, error, is_asyn
     def fails(steps=1):
         raise error
 
-    fn = stacked(coloured(fails, is_async=is_async), stack(registry))
+    fn = stacked(colour.of(fails), stack(registry))
     for _ in range(3):
-        raised = caught(fn)
+        raised = caught(colour.call, fn)
 
         assert error is type(raised)
         assert len(ours(raised)) <= 2
         assert traceback.extract_tb(raised.__traceback__)[-1].name == "fails"
 
 
-@both
 @stacks
-def test_an_instance_raised_again_and_again_gets_a_constant_number_of_frames(registry, stack, is_async):
+def test_an_instance_raised_again_and_again_gets_a_constant_number_of_frames(registry, stack, colour):
     """
     Each time one instance is raised its traceback grows by as much as Python and two frames of ours make it grow.
     """
@@ -171,10 +117,10 @@ def test_an_instance_raised_again_and_again_gets_a_constant_number_of_frames(reg
     def fails(steps=1):
         raise error
 
-    fn = stacked(coloured(fails, is_async=is_async), stack(registry))
+    fn = stacked(colour.of(fails), stack(registry))
     lengths = []
     for _ in range(5):
-        caught(fn)
+        caught(colour.call, fn)
         lengths.append(len(ours(error)))
     growth = {later - earlier for earlier, later in pairwise(lengths)}
 
@@ -182,22 +128,20 @@ def test_an_instance_raised_again_and_again_gets_a_constant_number_of_frames(reg
     assert len(getattr(error, "__notes__", ["none"])) == 1
 
 
-@both
-def test_a_rejection_has_two_frames_and_no_context(registry, is_async):
+def test_a_rejection_has_two_frames_and_no_context(registry, colour):
     """
     An open circuit's rejection is a fresh error each time, with nothing hanging on it.
     """
-    fn = circuit("c", registry=registry)(coloured(lambda: 1, is_async=is_async))
+    fn = circuit("c", registry=registry)(colour.of(lambda: 1))
     registry.circuits["c"].state = "open"
-    first, second = caught(fn), caught(fn)
+    first, second = caught(colour.call, fn), caught(colour.call, fn)
 
     assert first is not second
-    assert ["guard", "aenter" if is_async else "enter"] == ours(second)
+    assert ["guard", "aenter" if colour.is_async else "enter"] == ours(second)
     assert (second.__cause__, second.__context__) == (None, None)
 
 
-@both
-def test_an_error_raised_while_another_is_handled_keeps_its_context(registry, is_async):
+def test_an_error_raised_while_another_is_handled_keeps_its_context(registry, colour):
     """
     Context and cause of the user's error are the user's.
     """
@@ -208,24 +152,13 @@ def test_an_error_raised_while_another_is_handled_keeps_its_context(registry, is
         except KeyError as error:
             raise ConnectionError from error
 
-    raised = caught(stacked(coloured(fails, is_async=is_async), counting(registry)))
+    raised = caught(colour.call, stacked(colour.of(fails), counting(registry)))
 
     assert KeyError is type(raised.__cause__)
     assert raised.__context__ is raised.__cause__
 
 
 # -- frames ----------------------------------------------------------------------
-
-
-@pytest.fixture
-def no_gc():
-    """
-    Keep the garbage collector from hiding a leak.
-    """
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
 
 
 class Freed:
@@ -271,10 +204,9 @@ class LookingClock(FakeClock):
 
 
 @pytest.mark.usefixtures("no_gc")
-@both
 @pytest.mark.parametrize("is_quiet", [True, False])
 @pytest.mark.parametrize("listens", [True, False])
-def test_a_failed_attempt_frees_its_frames_before_the_wait_and_the_next_attempt(is_async, is_quiet, listens):
+def test_a_failed_attempt_frees_its_frames_before_the_wait_and_the_next_attempt(colour, is_quiet, listens):
     """
     While a retry waits, and when the function is called again, nothing of the failed attempt is alive.
     """
@@ -286,16 +218,15 @@ def test_a_failed_attempt_frees_its_frames_before_the_wait_and_the_next_attempt(
         registry.on(lambda _: None)
     freed = Freed(2)
     clock.look = freed.look
-    fn = retry(registry=registry)(circuit(registry=registry)(coloured(freed.attempt, is_async=is_async)))
+    fn = retry(registry=registry)(circuit(registry=registry)(colour.of(freed.attempt)))
 
-    assert call(fn) == "done"
+    assert colour.call(fn) == "done"
     assert freed.alive == [[], [False], [False], [False, False], [False, False]]
 
 
 @pytest.mark.usefixtures("no_gc")
-@both
 @pytest.mark.parametrize("is_quiet", [True, False])
-def test_a_fallback_begins_when_the_tensors_of_a_memory_error_are_free(registry, is_async, is_quiet):
+def test_a_fallback_begins_when_the_tensors_of_a_memory_error_are_free(registry, colour, is_quiet):
     """
     A chain has to keep its errors, but clears the frames of those that ran out of memory.
     """
@@ -304,18 +235,17 @@ def test_a_fallback_begins_when_the_tensors_of_a_memory_error_are_free(registry,
     freed = Freed(2, MemoryError)
     # Three functions: an entry that equals another one would not be added.
     attempts = [functools.partial(freed.attempt) for _ in range(3)]
-    fn, second, third = (coloured(one, is_async=is_async) for one in attempts)
+    fn, second, third = (colour.of(one) for one in attempts)
     fn = fallback_chain(second, third, registry=registry)(fn)
 
-    assert call(fn) == "done"
+    assert colour.call(fn) == "done"
     assert freed.alive == [[], [False], [False, False]]
 
 
 @pytest.mark.usefixtures("no_gc")
-@both
 @pytest.mark.parametrize("is_quiet", [True, False])
 @pytest.mark.parametrize("error", [MemoryError, ConnectionError])
-def test_a_recovery_step_begins_and_calls_again_when_frames_are_free(registry, is_async, is_quiet, error):
+def test_a_recovery_step_begins_and_calls_again_when_frames_are_free(registry, colour, is_quiet, error):
     """
     When the call after a step is made, nothing of the failed call is alive; for memory errors not in the step either.
     """
@@ -331,47 +261,45 @@ def test_a_recovery_step_begins_and_calls_again_when_frames_are_free(registry, i
     for category in ("memory", "network"):
         for name in ("first", "second"):
             registry.playbooks.step(category, name=name, before=registry.playbooks.steps(category)[0])(helps)
-    fn = recoverable(registry=registry)(coloured(freed.attempt, is_async=is_async))
+    fn = recoverable(registry=registry)(colour.of(freed.attempt))
 
-    assert call(fn) == "done"
+    assert colour.call(fn) == "done"
     assert freed.alive == [[], [False], [False, False]]
     if error is MemoryError:
         assert during == [[False], [False, False]]
 
 
 @pytest.mark.usefixtures("no_gc")
-@both
 @stacks
 @pytest.mark.parametrize("error", [ConnectionError, KeyboardInterrupt])
-def test_nothing_of_a_failed_call_outlives_its_error(registry, stack, is_async, error):
+def test_nothing_of_a_failed_call_outlives_its_error(registry, stack, colour, error):
     """
     When the caller lets go of the error, frames and tensors are free at once, without the garbage collector.
     """
     freed = Freed(9, error)
-    fn = stacked(coloured(lambda steps=1: freed(), is_async=is_async), stack(registry))
+    fn = stacked(colour.of(lambda steps=1: freed()), stack(registry))
     with no_waits():
         for _ in range(2):
             with pytest.raises(error):
                 # Not asyncio.run: that keeps a task which raised in a cycle of its own.
-                fn().send(None) if is_async else fn()
+                colour.drive(fn)
     freed.look()
 
     assert not any(freed.alive[-1])
 
 
 @pytest.mark.usefixtures("no_gc")
-@both
-def test_nothing_keeps_a_rejection_alive(registry, is_async):
+def test_nothing_keeps_a_rejection_alive(registry, colour):
     """
     A rejection that somebody listens to goes with its caller.
     """
     registry.on(lambda _: None)
-    fn = circuit("c", registry=registry)(coloured(lambda _: 1, is_async=is_async))
+    fn = circuit("c", registry=registry)(colour.of(lambda _: 1))
     registry.circuits["c"].state = "open"
     tensor = Tensor()
     ref = weakref.ref(tensor)
     with pytest.raises(CircuitBreakerOpenError):
-        fn(tensor).send(None) if is_async else fn(tensor)
+        colour.drive(fn, tensor)
     del tensor
 
     assert ref() is None
@@ -428,9 +356,8 @@ def test_stop_iteration_is_retried_like_any_other_error(registry):
     assert draws() == "card"
 
 
-@both
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, GeneratorExit])
-def test_what_is_no_exception_is_neither_counted_nor_retried(registry, error, is_async):
+def test_what_is_no_exception_is_neither_counted_nor_retried(registry, error, colour):
     """
     Ctrl-C and its kind leave at once: one attempt, no failure, no event, a closed circuit.
     """
@@ -440,9 +367,9 @@ def test_what_is_no_exception_is_neither_counted_nor_retried(registry, error, is
     def fails(steps=1):
         raise error
 
-    fn = stacked(coloured(fails, is_async=is_async), everything(registry))
+    fn = stacked(colour.of(fails), everything(registry))
     for _ in range(12):
-        caught(fn)
+        caught(colour.call, fn)
 
     assert Stats(12, 12) == fn.resilience.stats()
     assert told == []
@@ -450,8 +377,7 @@ def test_what_is_no_exception_is_neither_counted_nor_retried(registry, error, is
     assert registry.health().status == "pass"
 
 
-@both
-def test_an_interrupted_probe_gives_its_permit_back(registry, is_async):
+def test_an_interrupted_probe_gives_its_permit_back(registry, colour):
     """
     In HALF_OPEN, Ctrl-C frees the permit for the next probe.
     """
@@ -463,19 +389,18 @@ def test_an_interrupted_probe_gives_its_permit_back(registry, is_async):
             raise outcome
         return outcome
 
-    fn = circuit("c", success_threshold=1, registry=registry)(coloured(probe, is_async=is_async))
+    fn = circuit("c", success_threshold=1, registry=registry)(colour.of(probe))
     registry.circuits["c"].state = "half_open"
-    caught(fn)
+    caught(colour.call, fn)
 
-    assert call(fn) == "fine"
+    assert colour.call(fn) == "fine"
     assert registry.circuits["c"].state.value == "closed"
 
 
 # -- stats ----------------------------------------------------------------------------
 
 
-@both
-def test_stats_tell_what_was_called(registry, is_async):
+def test_stats_tell_what_was_called(registry, colour):
     """
     Calls, attempts, retries, failures, rejections, recoveries and fallbacks are counted apart.
     """
@@ -490,32 +415,32 @@ def test_stats_tell_what_was_called(registry, is_async):
     def stands_in():
         return "stand-in"
 
-    fn = coloured(work, is_async=is_async)
+    fn = colour.of(work)
     fn = circuit("c", registry=registry)(fn)
     fn = retry(max_attempts=2, registry=registry)(fn)
     fn = fallback_chain(stands_in, on=OSError, registry=registry)(fn)
 
-    assert call(fn) == "work"
-    assert call(fn) == "work"
-    assert isinstance(caught(fn), ValueError)
-    assert call(fn) == "stand-in"
+    assert colour.call(fn) == "work"
+    assert colour.call(fn) == "work"
+    assert isinstance(caught(colour.call, fn), ValueError)
+    assert colour.call(fn) == "stand-in"
     registry.circuits["c"].isolate()
-    assert isinstance(caught(fn), CircuitBreakerOpenError)
+    assert isinstance(caught(colour.call, fn), CircuitBreakerOpenError)
     assert Stats(5, 6, 2, 2, rejected=1, recovered=2, fallbacks=1) == fn.resilience.stats()
 
 
-@both
+@pytest.mark.usefixtures("quiet_log")
 @pytest.mark.parametrize("listens", [True, False])
-def test_rejections_count_the_same_whoever_listens(registry, is_async, listens, quiet_log):
+def test_rejections_count_the_same_whoever_listens(registry, colour, listens):
     """
     A rejection that only its caller hears of is counted like one that is told.
     """
     told = []
     if listens:
         registry.on(told.append)
-    fn = retry(registry=registry)(circuit("c", registry=registry)(coloured(lambda: 1, is_async=is_async)))
+    fn = retry(registry=registry)(circuit("c", registry=registry)(colour.of(lambda: 1)))
     registry.circuits["c"].state = "open"
-    errors = [caught(fn) for _ in range(3)]
+    errors = [caught(colour.call, fn) for _ in range(3)]
 
     assert Stats(3, 0, failures=3, rejected=3) == fn.resilience.stats()
     assert [error.retry_after for error in errors] == [60.0] * 3
@@ -525,30 +450,22 @@ def test_rejections_count_the_same_whoever_listens(registry, is_async, listens, 
     assert Stats() == fn.resilience.stats()
 
 
-@pytest.fixture
-def quiet_log(monkeypatch):
-    """
-    Keep pytest's own log handlers from being somebody who wants to hear of failures.
-    """
-    monkeypatch.setattr("resilient.hub.wanted", lambda _: False)
-
-
-@both
 @pytest.mark.usefixtures("quiet_log")
-def test_what_stands_above_a_circuit_still_gets_its_rejections(registry, is_async):
+def test_what_stands_above_a_circuit_still_gets_its_rejections(registry, colour):
     """
     A fallback, or a retry that names the rejection, is not passed by where the circuit is open.
     """
-    inner = circuit("c", registry=registry)(coloured(lambda: 1, is_async=is_async))
+    inner = circuit("c", registry=registry)(colour.of(lambda: 1))
     registry.circuits["c"].state = "open"
     again = retry(on=CircuitBreakerOpenError, max_attempts=2, jitter=False, registry=registry)(inner)
     instead = fallback_chain(lambda: "instead", registry=registry)(inner)
 
-    assert isinstance(caught(again), CircuitBreakerOpenError)
+    assert isinstance(caught(colour.call, again), CircuitBreakerOpenError)
     assert again.resilience.stats().rejected == 2
-    assert call(instead) == "instead"
+    assert colour.call(instead) == "instead"
 
 
+@pytest.mark.usefixtures("switches")
 def test_stats_are_exact_under_sixteen_threads(registry):
     """
     Whatever threads do at once, no count is lost.
@@ -569,16 +486,7 @@ def test_stats_are_exact_under_sixteen_threads(registry):
             except ConnectionError:
                 pass
 
-    threads = [threading.Thread(target=run) for _ in range(16)]
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        sys.setswitchinterval(interval)
+    run_threads(*[run] * 16)
 
     assert Stats(3200, 3520, 320, 320) == work.resilience.stats()
     assert registry.analytics.total_errors == 640
@@ -650,9 +558,8 @@ def test_ticks_start_afresh_when_copied_or_pickled():
 # -- switched off, injected ---------------------------------------------------------------
 
 
-@both
 @stacks
-def test_a_switched_off_stack_calls_the_raw_function(registry, stack, is_async):
+def test_a_switched_off_stack_calls_the_raw_function(registry, stack, colour):
     """
     While policies are off there is one attempt, its own error, and nothing is recorded.
     """
@@ -662,48 +569,43 @@ def test_a_switched_off_stack_calls_the_raw_function(registry, stack, is_async):
         made.append(steps)
         raise ConnectionError
 
-    fn = stacked(coloured(fails, is_async=is_async), stack(registry))
+    fn = stacked(colour.of(fails), stack(registry))
     with disabled():
-        errors = [caught(fn) for _ in range(12)]
+        errors = [caught(colour.call, fn) for _ in range(12)]
         with inject(fn, ["not called"] and [ok, KeyError]):
-            caught(fn)
-            assert isinstance(caught(fn), KeyError)
+            caught(colour.call, fn)
+            assert isinstance(caught(colour.call, fn), KeyError)
 
     assert len(made) == 13
     assert all(isinstance(error, ConnectionError) and len(ours(error)) <= 2 for error in errors)
     assert registry.analytics.total_errors == 0
 
 
-@both
-def test_an_open_circuit_lets_calls_pass_while_policies_are_off(registry, is_async):
+def test_an_open_circuit_lets_calls_pass_while_policies_are_off(registry, colour):
     """
     Off means off, for circuits that are open too.
     """
-    fn = circuit("c", registry=registry)(coloured(lambda: "called", is_async=is_async))
+    fn = circuit("c", registry=registry)(colour.of(lambda: "called"))
     registry.circuits["c"].state = "open"
     with disabled():
-        assert call(fn) == "called"
-    assert isinstance(caught(fn), CircuitBreakerOpenError)
+        assert colour.call(fn) == "called"
+    assert isinstance(caught(colour.call, fn), CircuitBreakerOpenError)
 
 
-@both
-def test_the_facade_is_not_switched_off(registry, is_async):
+def test_the_facade_is_not_switched_off(registry, colour):
     """
     A breaker that is called directly goes on while decorated functions do not.
     """
     breaker = registry.circuit("c")
     with disabled():
-        if is_async:
-            assert asyncio.run(breaker.execute(coloured(lambda: "called", is_async=True))) == "called"
-        else:
-            assert breaker.call(lambda: "called") == "called"
+        value = colour.call(breaker.execute if colour.is_async else breaker.call, colour.of(lambda: "called"))
+        assert value == "called"
         breaker.state = "open"
         with pytest.raises(CircuitBreakerOpenError):
             breaker.call(lambda: "called")
 
 
-@both
-def test_an_outcome_is_told_while_policies_are_off(registry, is_async):
+def test_an_outcome_is_told_while_policies_are_off(registry, colour):
     """
     ``outcome`` makes the raw call, and says so.
     """
@@ -711,10 +613,10 @@ def test_an_outcome_is_told_while_policies_are_off(registry, is_async):
     def fails():
         raise ConnectionError
 
-    bad = retry(registry=registry)(coloured(fails, is_async=is_async))
-    good = retry(registry=registry)(coloured(lambda: 1, is_async=is_async))
+    bad = retry(registry=registry)(colour.of(fails))
+    good = retry(registry=registry)(colour.of(lambda: 1))
     with disabled():
-        failed, returned = call(bad.resilience.outcome), call(good.resilience.outcome)
+        failed, returned = colour.outcome(bad), colour.outcome(good)
 
     assert ("failed", 1, ConnectionError) == (failed.route, failed.attempts, type(failed.error))
     assert (returned.route, returned.attempts, returned.value) == ("first try", 1, 1)
@@ -830,8 +732,7 @@ def test_latencies_are_observed_on_both_paths(registry):
     assert seconds == [1.0, 4.0]
 
 
-@both
-def test_a_success_that_began_before_a_failure_resets_the_count(registry, is_async):
+def test_a_success_that_began_before_a_failure_resets_the_count(registry, colour):
     """
     A quiet call that ends after another one has failed reports its success.
     """
@@ -840,25 +741,21 @@ def test_a_success_that_began_before_a_failure_resets_the_count(registry, is_asy
 
     def work(*, fails=False, inner=None):
         if inner:
-            call(inner)
+            inner()
         if fails:
             raise ConnectionError
 
-    fn = circuit("c", failure_threshold=2, registry=registry)(coloured(work, is_async=False))
-    bad = circuit("c", registry=registry)(coloured(functools.partial(work, fails=True), is_async=False))
-
-    def failing():
-        caught(bad)
+    fn = circuit("c", failure_threshold=2, registry=registry)(colour.of(work))
+    bad = circuit("c", registry=registry)(colour.of(functools.partial(work, fails=True)))
 
     for _ in range(4):
-        fn(inner=failing)
+        colour.call(fn, inner=lambda: caught(colour.drive, bad))
 
     assert registry.circuits["c"].failure_count == 0
     assert told == []
 
 
-@both
-def test_a_slow_failure_of_a_call_that_only_a_clock_kept_from_quiet_is_slow(registry, is_async):
+def test_a_slow_failure_of_a_call_that_only_a_clock_kept_from_quiet_is_slow(registry, colour):
     """
     The seconds of the attempt that failed count from its own beginning.
     """
@@ -869,20 +766,19 @@ def test_a_slow_failure_of_a_call_that_only_a_clock_kept_from_quiet_is_slow(regi
         raise ConnectionError
 
     options = {"failure_rate": 1.0, "window": 4, "min_calls": 4, "slow_call": 2.0, "slow_call_rate": 0.5}
-    fn = circuit("c", ignore=LookupError, **options, registry=registry)(coloured(work, is_async=is_async))
+    fn = circuit("c", ignore=LookupError, **options, registry=registry)(colour.of(work))
     quick = circuit("c", registry=registry)(lambda: 1)
     told = []
     registry.on(told.append, CircuitOpened)
     for seconds in (3.0, 3.0):
-        caught(fn, seconds)
+        caught(colour.call, fn, seconds)
     quick()
     quick()
 
     assert [event.reason for event in told] == ["slow"]
 
 
-@both
-def test_exhausted_chains_keep_errors_in_order(registry, is_async):
+def test_exhausted_chains_keep_errors_in_order(registry, colour):
     """
     A chain's own error leaves with two frames of ours as well.
     """
@@ -893,7 +789,7 @@ def test_exhausted_chains_keep_errors_in_order(registry, is_async):
     def second():
         raise ValueError
 
-    raised = caught(fallback_chain(second, registry=registry)(coloured(first, is_async=is_async)))
+    raised = caught(colour.call, fallback_chain(second, registry=registry)(colour.of(first)))
 
     assert isinstance(raised, FallbackChainExhaustedError)
     assert [ConnectionError, ValueError] == [type(error) for error in raised.errors]

@@ -12,59 +12,31 @@ import logging
 import math
 import threading
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
 from resilient import forks
 from resilient.clock import SYSTEM_CLOCK
 from resilient.drivers import arun, run
-from resilient.errorinfo import ErrorCategory, ErrorInfo, ErrorSeverity
+from resilient.errorinfo import ErrorCategory, ErrorSeverity
 from resilient.errors import PolicyError
 from resilient.levels import DegradationLevel
 from resilient.playbooks.kit import Kit
 from resilient.playbooks.procedure import RecoveryContext, RecoveryProcedure
 from resilient.policies.arguments import Parameters
+from resilient.testing import FakeClock
+from tests.harness import error_info
 
-NOON = datetime(2030, 6, 1, 12, tzinfo=UTC)
-ERROR = ErrorInfo(
-    timestamp=NOON,
-    error_type="ConnectionError",
-    error_message="it failed",
-    category=ErrorCategory.NETWORK,
-    severity=ErrorSeverity.HIGH,
-)
-
-
-class Clock:
-    """
-    A clock that is moved by hand.
-    """
-
-    def __init__(self):
-        self.time = 0.0
-
-    def monotonic(self):
-        return self.time
-
-    def now(self):
-        return NOON
-
-
-@pytest.fixture(params=["sync", "async"])
-def is_async(request):
-    """
-    Run the test for sync and for async operations.
-    """
-    return request.param == "async"
+ERROR = error_info(error_type="ConnectionError", severity=ErrorSeverity.HIGH)
 
 
 @pytest.fixture
-def playbooks():
+def playbooks(clock):
     """
     Playbooks that stand alone.
     """
-    return RecoveryProcedure(clock=Clock())
+    return RecoveryProcedure(clock=clock)
 
 
 def generate(prompt, *, batch_size=8):
@@ -377,7 +349,7 @@ def test_all_problems_are_told_at_once(playbooks):
 # -- running a step ------------------------------------------------------------------
 
 
-def test_a_step_changes_the_next_call(playbooks, is_async):
+def test_a_step_changes_the_next_call(playbooks, colour):
     """
     A step that applies leaves its changes in the context.
     """
@@ -387,14 +359,14 @@ def test_a_step_changes_the_next_call(playbooks, is_async):
         ctx.kwargs["batch_size"] = 2
         return True
 
-    ctx = context(is_async, batch_size=8)
+    ctx = context(colour.is_async, batch_size=8)
 
     assert run_step(playbooks, "smaller", ctx) is True
     assert ctx.kwargs == {"batch_size": 2}
     assert ctx.changes() == {"batch_size": (8, 2)}
 
 
-def test_an_async_step_applies_to_async_operations_only(playbooks, is_async):
+def test_an_async_step_applies_to_async_operations_only(playbooks, colour):
     """
     A sync call cannot await, so the step is not even called.
     """
@@ -405,12 +377,12 @@ def test_an_async_step_applies_to_async_operations_only(playbooks, is_async):
         called.append(ctx)
         return True
 
-    assert is_async is run_step(playbooks, "mend", context(is_async))
-    assert is_async is bool(called)
+    assert colour.is_async is run_step(playbooks, "mend", context(colour.is_async))
+    assert colour.is_async is bool(called)
 
 
 @pytest.mark.parametrize("scope", ["call", "shared"])
-def test_an_awaitable_that_a_sync_step_returns(playbooks, is_async, scope):
+def test_an_awaitable_that_a_sync_step_returns(playbooks, colour, scope):
     """
     A coroutine handed to a sync operation is closed and does not apply; other awaitables neither.
     """
@@ -427,12 +399,12 @@ def test_an_awaitable_that_a_sync_step_returns(playbooks, is_async, scope):
     playbooks.step("network", name="coroutine", scope=scope)(lambda ctx: later())
     playbooks.step("network", name="awaitable", scope=scope)(lambda ctx: Awaitable())
 
-    assert is_async is run_step(playbooks, "coroutine", context(is_async))
-    assert is_async is run_step(playbooks, "awaitable", context(is_async))
+    assert colour.is_async is run_step(playbooks, "coroutine", context(colour.is_async))
+    assert colour.is_async is run_step(playbooks, "awaitable", context(colour.is_async))
 
 
 @pytest.mark.parametrize("answer", [None, False, 0, ""])
-def test_a_step_applies_only_if_it_says_so(playbooks, is_async, answer):
+def test_a_step_applies_only_if_it_says_so(playbooks, colour, answer):
     """
     A step that forgets its answer does not apply, and what it changed is undone.
     """
@@ -446,7 +418,7 @@ def test_a_step_applies_only_if_it_says_so(playbooks, is_async, answer):
         ctx.offline = True
         return answer
 
-    ctx = context(is_async)
+    ctx = context(colour.is_async)
 
     assert run_step(playbooks, "unsure", ctx) is False
     assert (("x",), {}, None, set(), False) == (
@@ -458,7 +430,7 @@ def test_a_step_applies_only_if_it_says_so(playbooks, is_async, answer):
     )
 
 
-def test_a_step_that_raises_does_not_apply_and_is_logged_once(playbooks, is_async, caplog):
+def test_a_step_that_raises_does_not_apply_and_is_logged_once(playbooks, colour, caplog):
     """
     The error leaves its text, redacted in the log, and no exception.
     """
@@ -468,7 +440,7 @@ def test_a_step_that_raises_does_not_apply_and_is_logged_once(playbooks, is_asyn
         ctx.kwargs["batch_size"] = 1
         raise RuntimeError("no password=hunter2")
 
-    ctx = context(is_async)
+    ctx = context(colour.is_async)
     with caplog.at_level(logging.WARNING, "resilient"):
         first = run_step(playbooks, "broken", ctx)
         second = run_step(playbooks, "broken", ctx)
@@ -502,7 +474,7 @@ def test_a_log_handler_that_raises_harms_nobody(playbooks):
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
 @pytest.mark.parametrize("scope", ["call", "shared"])
-def test_ctrl_c_in_a_step_leaves_at_once(playbooks, is_async, stop, scope):
+def test_ctrl_c_in_a_step_leaves_at_once(playbooks, colour, stop, scope):
     """
     It passes through unchanged, and a shared step is free for the next one.
     """
@@ -514,18 +486,11 @@ def test_ctrl_c_in_a_step_leaves_at_once(playbooks, is_async, stop, scope):
             raise answers.pop()
         return True
 
-    plan = playbooks.plan_step(find(playbooks, "interrupted"), context(is_async))
-    if is_async:
-
-        async def main():
-            return await arun(plan, SYSTEM_CLOCK)
-
-        outcome = asyncio.run(main())
-    else:
-        outcome = run(plan, SYSTEM_CLOCK)
+    plan = playbooks.plan_step(find(playbooks, "interrupted"), context(colour.is_async))
+    outcome = asyncio.run(arun(plan, SYSTEM_CLOCK)) if colour.is_async else run(plan, SYSTEM_CLOCK)
 
     assert type(outcome.error) is stop
-    assert run_step(playbooks, "interrupted", context(is_async)) is True
+    assert run_step(playbooks, "interrupted", context(colour.is_async)) is True
 
 
 async def test_cancellation_leaves_a_step_at_once(playbooks):
@@ -590,19 +555,18 @@ def test_an_async_step_is_cancelled_at_its_timeout(playbooks, scope):
     assert ctx.failure.startswith("TimeoutError")
 
 
-def test_a_step_can_ask_how_much_time_remains(playbooks):
+def test_a_step_can_ask_how_much_time_remains(playbooks, clock):
     """
     The time left counts down to 0; without a limit there is no number.
     """
-    clock = playbooks._clock
     left = []
 
     @playbooks.step("network", timeout=10.0)
     def limited(ctx):
         left.append(ctx.remaining())
-        clock.time += 4
+        clock.advance(4)
         left.append(ctx.remaining())
-        clock.time += 40
+        clock.advance(40)
         left.append(ctx.remaining())
 
     playbooks.step("network", name="unlimited", timeout=math.inf)(lambda ctx: left.append(ctx.remaining()))
@@ -654,7 +618,7 @@ def test_a_call_step_runs_for_each(playbooks):
     assert depths == [1, 1]
 
 
-def test_a_shared_step_that_recovers_with_itself_does_not_deadlock(playbooks, is_async):
+def test_a_shared_step_that_recovers_with_itself_does_not_deadlock(playbooks, colour):
     """
     The inner one does not apply.
     """
@@ -665,7 +629,7 @@ def test_a_shared_step_that_recovers_with_itself_does_not_deadlock(playbooks, is
         inner.append(run(playbooks.plan_step(find(playbooks, "nested"), context()), SYSTEM_CLOCK).value)
         return True
 
-    assert run_step(playbooks, "nested", context(is_async)) is True
+    assert run_step(playbooks, "nested", context(colour.is_async)) is True
     assert inner == [False]
 
 
@@ -771,7 +735,7 @@ def test_a_request_that_the_step_replaced_is_told_whole():
     ctx = RecoveryContext(ERROR, args=(Request(8),), parameters=Parameters.of(render))
     ctx.args = (replace(ctx.args[0], steps=4),)
     whole = ctx.changes()
-    ctx.begin(Clock(), None)
+    ctx.begin(FakeClock(), None)
     ctx.put({"request.steps": 2})
 
     assert {"request": (Request(8), Request(4))} == whole
@@ -792,7 +756,7 @@ def test_the_callers_keywords_are_never_touched(playbooks):
 # -- direct use and history ----------------------------------------------------------
 
 
-async def test_attempt_recovery_stops_at_the_first_step_that_applies(playbooks):
+async def test_attempt_recovery_stops_at_the_first_step_that_applies(playbooks, clock):
     """
     Steps run in order until one applies, and each is remembered.
     """
@@ -800,7 +764,7 @@ async def test_attempt_recovery_stops_at_the_first_step_that_applies(playbooks):
     playbooks.step("network", name="yes", before="retry_connection")(lambda ctx: True)
 
     assert await playbooks.attempt_recovery(ERROR) is True
-    common = {"timestamp": NOON, "function": "", "error_type": "ConnectionError", "category": "network"}
+    common = {"timestamp": clock.now(), "function": "", "error_type": "ConnectionError", "category": "network"}
     assert [
         {**common, "step": "no", "applied": False, "success": None},
         {**common, "step": "yes", "applied": True, "success": None},
@@ -833,7 +797,7 @@ def test_the_history_is_bounded_redacted_and_cleared_by_reset():
     """
     The latest runs are kept, readable without secrets; reset forgets them and lets errors be logged again.
     """
-    playbooks = RecoveryProcedure(clock=Clock(), history=2)
+    playbooks = RecoveryProcedure(history=2)
     step = playbooks.playbook("network")[0]
     ctx = RecoveryContext(replace(ERROR, error_type="Bad\x1b[31m"), function="f?password=hunter2")
     for success in (None, False, True):

@@ -14,12 +14,10 @@ from resilient import (
     CircuitBreakerConfig,
     CircuitBreakerOpenError,
     CircuitState,
-    Registry,
     circuit,
     resilience_of,
 )
 from resilient.events import CircuitClosed, CircuitHalfOpened, CircuitOpened
-from resilient.testing import FakeClock
 
 
 class Recorder(pybreaker.CircuitBreakerListener):
@@ -55,14 +53,6 @@ def up(*args, **kwargs):
     Succeed.
     """
     return args, kwargs
-
-
-@pytest.fixture
-def clock():
-    """
-    A clock that the test moves.
-    """
-    return FakeClock()
 
 
 def breaker_of(clock, **options):
@@ -111,11 +101,10 @@ def test_fail_counter_shows_what_the_rule_looks_at(clock):
     assert breaker.pybreaker.fail_counter == 2
 
 
-def test_its_own_methods_move_the_circuit():
+def test_its_own_methods_move_the_circuit(registry):
     """
     `open`, `half_open` and `close` of the object beneath work: calls, gates and events follow at once.
     """
-    registry = Registry(clock=FakeClock())
     told = []
     registry.on(told.append, [CircuitOpened, CircuitHalfOpened, CircuitClosed])
 
@@ -196,11 +185,10 @@ def test_listeners_are_told_as_pybreaker_tells_them(clock, added):
     assert len(ours.told) == 15
 
 
-def test_a_listener_by_hand_makes_calls_heard():
+def test_a_listener_by_hand_makes_calls_heard(registry):
     """
     A listener that is added to the object beneath hears of successes that would else be quiet, until it is removed.
     """
-    registry = Registry(clock=FakeClock())
 
     @circuit("api", registry=registry)
     def fn():

@@ -6,31 +6,15 @@ from __future__ import annotations
 
 import json
 import weakref
-from datetime import UTC, datetime
 from types import MappingProxyType
 
 import pytest
 
 from resilient.analytics.records import jsonable, kept, member, never_failing, told
-from resilient.errorinfo import ErrorCategory, ErrorInfo, ErrorSeverity
+from resilient.errorinfo import ErrorSeverity
 from resilient.errors import PolicyError
 from resilient.text import readable, redact
-
-NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
-
-
-def info(**fields):
-    """
-    Return an ErrorInfo with *fields*.
-    """
-    given = {
-        "timestamp": NOON,
-        "error_type": "Timeout",
-        "error_message": "late",
-        "category": ErrorCategory.NETWORK,
-        "severity": ErrorSeverity.LOW,
-    }
-    return ErrorInfo(**{**given, **fields})
+from tests.harness import NOON, error_info
 
 
 def remembered(error):
@@ -45,9 +29,9 @@ def remembered(error):
 @pytest.mark.parametrize(
     "error",
     [
-        info(),
-        info(traceback="Traceback\n  line 1\nTimeout: late", recovery_attempted=True, recovery_successful=True),
-        info(context={"function": "f", "attempt": 2, "share": 0.5, "last": False, "note": None}),
+        error_info(),
+        error_info(traceback="Traceback\n  line 1\nTimeout: late", recovery_attempted=True, recovery_successful=True),
+        error_info(context={"function": "f", "attempt": 2, "share": 0.5, "last": False, "note": None}),
     ],
 )
 def test_harmless_errors_come_back_equal(error):
@@ -62,7 +46,7 @@ def test_texts_are_cut():
     Texts are bounded; of a traceback the end is kept.
     """
     error = remembered(
-        info(
+        error_info(
             error_type="T" * 5000,
             error_message="m" * 5000,
             traceback="start" + "t" * 5000 + "end",
@@ -99,7 +83,7 @@ def test_no_object_of_the_context_is_kept():
     tensor = Tensor()
     seen = weakref.ref(tensor)
     error = remembered(
-        info(
+        error_info(
             error_message=Name("late"),
             context=MappingProxyType({"t": tensor, "n": float("nan"), "i": 2**70, ("a", 1): [1], Name("s"): Name("v")}),
         )
@@ -122,7 +106,7 @@ def test_later_changes_of_the_context_are_not_seen():
     The caller's mapping is copied.
     """
     context = {"a": 1}
-    error = kept(info(context=context))
+    error = kept(error_info(context=context))
     context["b"] = 2
 
     assert error.context == {"a": 1}
@@ -133,7 +117,7 @@ def test_secrets_are_hidden_everywhere():
     Message, traceback and context are redacted and escaped, a secret's key hides any value.
     """
     error = remembered(
-        info(
+        error_info(
             error_message="password=abc \x1b",
             traceback="line\npassword=abc\r\tTimeout",
             context={"password": 1234, "url": "https://u:p@h", "token": None, "n": 3, "s": "x\ny"},
@@ -157,7 +141,7 @@ def test_secrets_are_hidden_everywhere():
         (ValueError("x"), ["expected an ErrorInfo", "ValueError"]),
         (None, ["expected an ErrorInfo", "None"]),
         (
-            info(category="network", severity=None, timestamp=12.5, context=[1], traceback=3, error_type=b"x"),
+            error_info(category="network", severity=None, timestamp=12.5, context=[1], traceback=3, error_type=b"x"),
             ["category must be a ErrorCategory, got 'network' (str)", "severity", "timestamp", "context", "traceback"],
         ),
     ],
@@ -176,7 +160,7 @@ def test_jsonable():
     """
     A told error becomes values that JSON has.
     """
-    values = jsonable(remembered(info(context={"n": 1})))
+    values = jsonable(remembered(error_info(context={"n": 1})))
 
     assert json.loads(json.dumps(values)) == values
     assert (values["timestamp"], values["category"]) == ("2024-05-01T12:00:00+00:00", "network")

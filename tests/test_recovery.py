@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import warnings
 
@@ -17,19 +16,14 @@ from resilient import (
     FallbackChainExhaustedError,
     PolicyError,
     PolicyOrderWarning,
-    Registry,
     circuit,
     degradable,
     enabled_from,
     fallback_chain,
     recoverable,
-    resilience_of,
     retry,
 )
 from resilient.events import RecoveryRun
-from resilient.testing import FakeClock
-
-both = pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
 
 
 class StuckError(Exception):
@@ -39,16 +33,15 @@ class StuckError(Exception):
 
 
 @pytest.fixture
-def registry():
+def registry(registry):
     """
-    A registry whose workflow category includes `StuckError`.
+    Return a registry whose workflow category includes `StuckError`.
     """
-    registry = Registry(clock=FakeClock())
     registry.classifier.add(StuckError, "workflow")
     return registry
 
 
-def failing(*errors, result="done", is_async=False):
+def failing(*errors, result="done"):
     """
     Return a function that raises *errors* in order, then returns; and the list of its calls' arguments.
     """
@@ -60,18 +53,7 @@ def failing(*errors, result="done", is_async=False):
             raise script.pop(0)
         return result
 
-    async def awork(steps=50, *, hdr=True):
-        return work(steps, hdr=hdr)
-
-    return (awork if is_async else work), seen
-
-
-def outcome(fn, *args, **kwargs):
-    """
-    Return the outcome of a call, sync or async.
-    """
-    result = resilience_of(fn).outcome(*args, **kwargs)
-    return asyncio.run(result) if asyncio.iscoroutine(result) else result
+    return work, seen
 
 
 def add_steps(registry, category, *names):
@@ -130,14 +112,13 @@ def test_a_policy_shows_what_differs_from_the_defaults(registry, given, shown):
 # -- walking ----------------------------------------------------------------------
 
 
-@both
-def test_each_step_that_applies_is_followed_by_one_call(registry, is_async):
+def test_each_step_that_applies_is_followed_by_one_call(registry, colour):
     """
     Steps run in order, each once; the one after which the call returned is the route.
     """
     add_steps(registry, "workflow", "one", "two", "three")
-    work, seen = failing(StuckError(), StuckError(), is_async=is_async)
-    told = outcome(recoverable(registry=registry)(work))
+    work, seen = failing(StuckError(), StuckError())
+    told = colour.outcome(recoverable(registry=registry)(colour.of(work)))
     runs = [(one.step, one.applied, one.success) for one in told.events if isinstance(one, RecoveryRun)]
 
     assert (told.value, told.route, told.attempts) == ("done", "recovery:two", 3)
@@ -145,60 +126,56 @@ def test_each_step_that_applies_is_followed_by_one_call(registry, is_async):
     assert len(seen) == 3
 
 
-@both
 @pytest.mark.parametrize("max_runs", [1, 2, 3])
-def test_there_are_max_runs_further_calls_at_most(registry, max_runs, is_async):
+def test_there_are_max_runs_further_calls_at_most(registry, max_runs, colour):
     """
     When they are used up the last error is raised as itself, whatever steps there would be.
     """
     add_steps(registry, "workflow", *"abcde")
     errors = [StuckError(number) for number in range(10)]
-    work, seen = failing(*errors, is_async=is_async)
-    told = outcome(recoverable(max_runs=max_runs, registry=registry)(work))
+    work, seen = failing(*errors)
+    told = colour.outcome(recoverable(max_runs=max_runs, registry=registry)(colour.of(work)))
 
     assert told.error is errors[max_runs]
     assert ("failed", max_runs + 1) == (told.route, len(seen))
     assert list("abcde")[:max_runs] == [one["step"] for one in registry.playbooks.get_recovery_history()]
 
 
-@both
-def test_steps_that_do_not_apply_use_up_nothing(registry, is_async):
+def test_steps_that_do_not_apply_use_up_nothing(registry, colour):
     """
     No call follows them, and with none left the error is raised.
     """
     registry.playbooks.step("workflow", name="no", before="restart_workflow")(lambda _: False)
     error = StuckError()
-    work, seen = failing(error, is_async=is_async)
-    told = outcome(recoverable(max_runs=1, registry=registry)(work))
+    work, seen = failing(error)
+    told = colour.outcome(recoverable(max_runs=1, registry=registry)(colour.of(work)))
 
     assert told.error is error
     assert seen == [(50, True)]
     assert {None} == {one.success for one in told.events if isinstance(one, RecoveryRun)}
 
 
-@both
-def test_another_error_is_met_with_its_own_playbook(registry, is_async):
+def test_another_error_is_met_with_its_own_playbook(registry, colour):
     """
     The category is asked anew after each call; steps that were taken are not taken again.
     """
     add_steps(registry, "workflow", "untangle")
     add_steps(registry, "memory", "eat")
-    work, _ = failing(StuckError(), MemoryError(), StuckError(), is_async=is_async)
-    told = outcome(recoverable(registry=registry)(work))
+    work, _ = failing(StuckError(), MemoryError(), StuckError())
+    told = colour.outcome(recoverable(registry=registry)(colour.of(work)))
     taken = [one.step for one in told.events if isinstance(one, RecoveryRun) and one.applied]
 
     assert taken[:2] == ["untangle", "eat"]
     assert "untangle" not in taken[2:]
 
 
-@both
-def test_a_named_playbook_is_walked_for_any_error(registry, is_async):
+def test_a_named_playbook_is_walked_for_any_error(registry, colour):
     """
     With `playbook` the error's own category is not asked, not even of later errors.
     """
     add_steps(registry, "model", "one", "two")
-    work, _ = failing(ConnectionError(), StuckError(), is_async=is_async)
-    told = outcome(recoverable(playbook="model", registry=registry)(work))
+    work, _ = failing(ConnectionError(), StuckError())
+    told = colour.outcome(recoverable(playbook="model", registry=registry)(colour.of(work)))
     runs = [(one.step, one.error.error_type) for one in told.events if isinstance(one, RecoveryRun)]
 
     assert told.route == "recovery:two"
@@ -212,7 +189,7 @@ def test_our_own_errors_start_no_recovery(registry):
     add_steps(registry, "workflow", "one", "two")
     work, seen = failing(StuckError(), StuckError())
     fn = recoverable(registry=registry)(circuit("c", failure_threshold=1, registry=registry)(work))
-    after_a_step, at_once = outcome(fn), outcome(fn)
+    after_a_step, at_once = fn.resilience.outcome(), fn.resilience.outcome()
 
     assert isinstance(after_a_step.error, CircuitBreakerOpenError)
     assert [one.step for one in after_a_step.events if isinstance(one, RecoveryRun)] == ["one"]
@@ -243,23 +220,23 @@ def test_an_exhausted_chain_is_recovered_from(registry):
 # -- one level lower -----------------------------------------------------------------
 
 
-@both
 @pytest.mark.parametrize("above", [True, False], ids=["recoverable above", "recoverable below"])
 @pytest.mark.parametrize(
     ("level", "expected"),
     [("full", [(50, True), (40, True)]), ("medium", [(30, False), (20, False)])],
 )
-def test_a_simpler_workflow_is_one_level_lower_wherever_the_policy_stands(registry, level, expected, above, is_async):
+def test_a_simpler_workflow_is_one_level_lower_wherever_the_policy_stands(registry, level, expected, above, colour):
     """
     The caller's arguments are adjusted once, to the lower level: above `degradable` as below it.
     """
-    work, seen = failing(StuckError(), is_async=is_async)
+    work, seen = failing(StuckError())
     level_of, recovery = degradable(hdr=enabled_from("high"), registry=registry), recoverable(registry=registry)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PolicyOrderWarning)
-        fn = recovery(level_of(work)) if above else level_of(recovery(work))
+        fn = colour.of(work)
+        fn = recovery(level_of(fn)) if above else level_of(recovery(fn))
     registry.degradation.set_level(level)
-    told = outcome(fn)
+    told = colour.outcome(fn)
 
     assert expected == seen
     assert told.route == "recovery:use_simpler_workflow"
@@ -281,8 +258,7 @@ def test_a_simpler_workflow_is_adjusted_once_in_each_attempt(registry):
     assert [steps for steps, _ in seen] == [50, 50, 50, 40]
 
 
-@both
-def test_a_steps_change_and_a_level_below_it_are_one_change(registry, is_async):
+def test_a_steps_change_and_a_level_below_it_are_one_change(registry, colour):
     """
     The change goes from what the caller gave to what the function got.
     """
@@ -293,28 +269,26 @@ def test_a_steps_change_and_a_level_below_it_are_one_change(registry, is_async):
         ctx.kwargs["steps"] = 20
         return True
 
-    work, seen = failing(StuckError(), is_async=is_async)
-    told = outcome(recoverable(registry=registry)(degradable(registry=registry)(work)))
+    work, seen = failing(StuckError())
+    told = colour.outcome(recoverable(registry=registry)(degradable(registry=registry)(colour.of(work))))
 
     assert [steps for steps, _ in seen] == [30, 12]
     assert told.changes == {"steps": (50, 12)}
 
 
-@both
-def test_a_simpler_workflow_does_not_apply_without_levels(registry, is_async):
+def test_a_simpler_workflow_does_not_apply_without_levels(registry, colour):
     """
     A function that follows no service level cannot be called at a lower one.
     """
-    work, seen = failing(StuckError(), is_async=is_async)
-    told = outcome(recoverable(registry=registry)(work))
+    work, seen = failing(StuckError())
+    told = colour.outcome(recoverable(registry=registry)(colour.of(work)))
     applied = {one.step: one.applied for one in told.events if isinstance(one, RecoveryRun)}
 
     assert applied["use_simpler_workflow"] is False
     assert seen == [(50, True)]
 
 
-@both
-def test_a_step_may_ask_a_function_without_levels_for_a_lower_one(registry, is_async):
+def test_a_step_may_ask_a_function_without_levels_for_a_lower_one(registry, colour):
     """
     There is nothing to adjust: the call is made with the arguments as they are.
     """
@@ -324,21 +298,20 @@ def test_a_step_may_ask_a_function_without_levels_for_a_lower_one(registry, is_a
         ctx.level_override = DegradationLevel.LOW
         return True
 
-    work, seen = failing(StuckError(), is_async=is_async)
-    told = outcome(recoverable(registry=registry)(work))
+    work, seen = failing(StuckError())
+    told = colour.outcome(recoverable(registry=registry)(colour.of(work)))
 
     assert (told.value, told.route) == ("done", "recovery:lower")
     assert [steps for steps, _ in seen] == [50, 50]
 
 
-@both
-def test_the_lower_level_is_this_calls_alone(registry, is_async):
+def test_the_lower_level_is_this_calls_alone(registry, colour):
     """
     The scope's level, and the next call, are as before.
     """
-    work, seen = failing(StuckError(), is_async=is_async)
-    fn = degradable(registry=registry)(recoverable(registry=registry)(work))
-    first, second = outcome(fn), outcome(fn)
+    work, seen = failing(StuckError())
+    fn = degradable(registry=registry)(recoverable(registry=registry)(colour.of(work)))
+    first, second = colour.outcome(fn), colour.outcome(fn)
 
     assert seen == [(50, True), (40, True), (50, True)]
     assert (first.level, second.level) == (DegradationLevel.HIGH, DegradationLevel.FULL)

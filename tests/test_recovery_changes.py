@@ -4,25 +4,25 @@ What an outcome tells about arguments that recovery steps have changed.
 
 from __future__ import annotations
 
-from resilient import Registry, degradable, recoverable
-from resilient.testing import FakeClock
+import pytest
+
+from resilient import degradable, recoverable
 
 
-def a_registry():
+@pytest.fixture
+def registry(registry):
     """
     Return a registry with a cache to clear.
     """
-    registry = Registry(clock=FakeClock())
     # Has entries, so that `clear_cache` applies whether or not there is garbage.
     registry.playbooks.provide(caches=[{"old": 1}])
     return registry
 
 
-def test_two_steps_on_one_argument_are_told_from_what_the_caller_gave():
+def test_two_steps_on_one_argument_are_told_from_what_the_caller_gave(registry):
     """
     The change goes from the caller's value to the last one, whatever lay between.
     """
-    registry = a_registry()
 
     @registry.playbooks.step("memory")
     def one_at_a_time(ctx):
@@ -40,11 +40,10 @@ def test_two_steps_on_one_argument_are_told_from_what_the_caller_gave():
     assert outcome.changes == {"batch_size": (8, 1)}
 
 
-def test_a_level_and_a_step_on_one_argument_are_one_change():
+def test_a_level_and_a_step_on_one_argument_are_one_change(registry):
     """
     What a service level has lowered and a step lowers further began at the caller's value.
     """
-    registry = Registry(clock=FakeClock())
     registry.degradation.set_level("high")
     registry.classifier.add(KeyError, "workflow")
 
@@ -57,11 +56,10 @@ def test_a_level_and_a_step_on_one_argument_are_one_change():
     assert render.resilience.outcome().changes == {"steps": (50, 30)}
 
 
-def test_an_argument_that_is_what_it_was_has_not_changed():
+def test_an_argument_that_is_what_it_was_has_not_changed(registry):
     """
     A restart gives back what an earlier step took, and there is nothing left to tell.
     """
-    registry = a_registry()
     registry.playbooks.provide(restart=lambda: None)
     registry.classifier.add(KeyError, "workflow")
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib.util
-import os
 import random
 import sys
 import threading
@@ -36,15 +35,7 @@ from resilient import (
 from resilient.events import AttemptFailed, CallSucceeded, Event, OperationFailed
 from resilient.registry import swap_default
 from resilient.shelves import Shelf
-from resilient.testing import FakeClock
-
-
-@pytest.fixture
-def clock():
-    """
-    Return a clock that waits move by themselves.
-    """
-    return FakeClock()
+from tests.harness import held, in_fork, may_fork, needs_fork
 
 
 @pytest.fixture
@@ -704,8 +695,8 @@ def test_locks_are_renewed_all_the_way_down(registry):
     assert list(registry.chains) == ["images"]
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
-@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+@needs_fork
+@may_fork
 def test_a_fork_keeps_state_with_fresh_locks(registry):
     """
     A child forked while a thread holds every lock goes on with the parent's state.
@@ -725,45 +716,20 @@ def test_a_fork_keeps_state_with_fresh_locks(registry):
         registry.degradation.lock,
         breaker._lock,
     ]
-    held, let_go = threading.Event(), threading.Event()
 
-    def hold():
-        for lock in locks:
-            lock.acquire()
-        held.set()
-        let_go.wait()
-        for lock in locks:
-            lock.release()
+    def child():
+        fail(function)
+        registry.circuit("new")
+        registry.chain("images").call()
+        make(registry)
+        registry.lower_after_memory_failures()()
+        registry.degradation.degrade()
+        return breaker.state, registry.health().total_errors
 
-    thread = threading.Thread(target=hold)
-    thread.start()
-    held.wait()
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            fail(function)
-            registry.circuit("new")
-            registry.chain("images").call()
-            make(registry)
-            registry.lower_after_memory_failures()()
-            registry.degradation.degrade()
-            good = breaker.state is CircuitState.OPEN and registry.health().total_errors == 2
-            status = 0 if good else 2
-        finally:
-            os._exit(status)
-    deadline = time.monotonic() + 20
-    waited = (0, 0)
-    while waited == (0, 0) and time.monotonic() < deadline:
-        waited = os.waitpid(child, os.WNOHANG)
-        threading.Event().wait(0.01)
-    if waited == (0, 0):
-        os.kill(child, 9)
-        os.waitpid(child, 0)
-    let_go.set()
-    thread.join()
+    with held(*locks):
+        told = in_fork(child)
 
-    assert waited == (child, 0)
+    assert told == str((CircuitState.OPEN, 2))
     assert breaker.state is CircuitState.CLOSED
 
 

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import logging
 import os
@@ -33,16 +32,15 @@ from resilient import (
 from resilient.events import AttemptFailed, CallSucceeded, CircuitOpened, OperationRecovered, RetryScheduled
 from resilient.resilience import AsyncResilience
 from resilient.testing import FakeClock, disabled, isolated_registry
-
-both = pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+from tests.harness import Tensor
 
 
 @pytest.fixture
-def registry():
+def registry(clock):
     """
     A registry of the test's own, on a clock that the test moves.
     """
-    return Registry("tests", clock=FakeClock())
+    return Registry("tests", clock=clock)
 
 
 def work(value=1, *, fails=None):
@@ -54,47 +52,22 @@ def work(value=1, *, fails=None):
     return value
 
 
-async def awork(value=1, *, fails=None):
-    """
-    Do what `work` does.
-    """
-    if fails:
-        raise fails
-    return value
-
-
-def of(is_async):
-    """
-    Return the function of this colour.
-    """
-    return awork if is_async else work
-
-
-def outcome(fn, *args, **kwargs):
-    """
-    Return the outcome of a call, sync or async.
-    """
-    result = resilience_of(fn).outcome(*args, **kwargs)
-    return asyncio.run(result) if asyncio.iscoroutine(result) else result
-
-
 # -- what it shows ------------------------------------------------------------
 
 
-@both
-def test_a_decorated_function_carries_its_resilience(registry, is_async):
+def test_a_decorated_function_carries_its_resilience(registry, colour):
     """
     Policies, outermost first, registry, name, wrapper and kind.
     """
-    fn = retry(registry=registry)(circuit("c", registry=registry)(of(is_async)))
+    fn = retry(registry=registry)(circuit("c", registry=registry)(colour.of(work)))
     resilience = fn.resilience
 
     assert resilience is resilience_of(fn)
-    assert (AsyncResilience if is_async else Resilience) is type(resilience)
+    assert (AsyncResilience if colour.is_async else Resilience) is type(resilience)
     assert [one.kind for one in resilience.policies] == ["retry", "circuit"]
     assert resilience.registry is registry
     assert resilience.guard is fn
-    assert resilience is registry.functions[f"{__name__}:{of(is_async).__name__}"]
+    assert resilience is registry.functions[f"{__name__}:work"]
 
 
 def test_the_repr_draws_the_stack(registry):
@@ -165,16 +138,15 @@ def test_a_wrapper_that_is_gone_is_gone(registry):
     assert resilience.outcome().value == 5
 
 
-@both
-def test_stats_count_what_happened(registry, is_async):
+def test_stats_count_what_happened(registry, colour):
     """
     Calls, attempts, retries, failures, rejected, recovered and fallbacks; `reset` zeroes them.
     """
-    fn = circuit("c", failure_threshold=2, registry=registry)(of(is_async))
+    fn = circuit("c", failure_threshold=2, registry=registry)(colour.of(work))
     fn = fallback_chain(lambda **_: "instead", on=ConnectionError, registry=registry)(retry(registry=registry)(fn))
-    outcome(fn)
-    outcome(fn, fails=ConnectionError())
-    outcome(fn)
+    colour.outcome(fn)
+    colour.outcome(fn, fails=ConnectionError())
+    colour.outcome(fn)
     stats = fn.resilience.stats()
     fn.resilience.reset()
 
@@ -186,16 +158,15 @@ def test_stats_count_what_happened(registry, is_async):
 # -- names and registries -----------------------------------------------------------
 
 
-@both
-def test_a_function_can_be_bound_to_another_registry(registry, is_async):
+def test_a_function_can_be_bound_to_another_registry(registry, colour):
     """
     Its circuits are that one's from then on, and its specs are what they were.
     """
-    fn = circuit("api", failure_threshold=1, registry=registry)(of(is_async))
+    fn = circuit("api", failure_threshold=1, registry=registry)(colour.of(work))
     other = Registry("other", clock=FakeClock())
-    outcome(fn, fails=OSError())
+    colour.outcome(fn, fails=OSError())
     fn.resilience.bind(other)
-    told = outcome(fn)
+    told = colour.outcome(fn)
 
     assert (told.error, fn.resilience.registry) == (None, other)
     assert fn.resilience.policies[0].breaker is other.circuits["api"]
@@ -227,7 +198,7 @@ def test_a_binding_that_fails_changes_nothing(registry, first):
     mine = make(3, registry)
     theirs = None if first else make(5, other)
     # It names the circuit too, so that nobody can take its options for the replaced function's alone.
-    neighbour = circuit("api", failure_threshold=5, registry=other)(awork)
+    neighbour = circuit("api", failure_threshold=5, registry=other)(lambda: 5)
     policies, names = mine.resilience.policies, set(other.functions)
     with pytest.raises(PolicyError, match="api"):
         mine.resilience.bind(other)
@@ -310,22 +281,20 @@ def test_resilience_travels_without_its_wrapper(registry, gone):
         assert (copied.registry, copied.policies[0].options["max_attempts"]) == (there, 7)
 
 
-@both
 @pytest.mark.parametrize("fails", [None, ConnectionError()], ids=["returns", "raises"])
-def test_an_outcome_while_policies_are_switched_off_is_the_raw_functions(registry, is_async, fails):
+def test_an_outcome_while_policies_are_switched_off_is_the_raw_functions(registry, colour, fails):
     """
     One attempt, without events, by the first try or failed.
     """
-    fn = fallback_chain(lambda **_: "instead", registry=registry)(retry(registry=registry)(of(is_async)))
+    fn = fallback_chain(lambda **_: "instead", registry=registry)(retry(registry=registry)(colour.of(work)))
     with disabled():
-        told = outcome(fn, fails=fails)
+        told = colour.outcome(fn, fails=fails)
 
     assert (told.error, told.attempts, told.events) == (fails, 1, ())
     assert told.route == ("failed" if fails else "first try")
 
 
-@both
-def test_a_rule_that_raises_is_told_and_leaves_the_argument_alone(registry, is_async, caplog):
+def test_a_rule_that_raises_is_told_and_leaves_the_argument_alone(registry, colour, caplog):
     """
     A user's rule harms no call.
     """
@@ -333,10 +302,10 @@ def test_a_rule_that_raises_is_told_and_leaves_the_argument_alone(registry, is_a
     def broken(value, level):
         raise ZeroDivisionError
 
-    fn = degradable(value=broken, registry=registry)(of(is_async))
+    fn = degradable(value=broken, registry=registry)(colour.of(work))
     registry.degradation.set_level("low")
     with caplog.at_level(logging.WARNING):
-        told = outcome(fn, 50)
+        told = colour.outcome(fn, 50)
 
     assert (told.value, told.changes) == (50, {})
     assert "rule 'value' of @degradable on" in caplog.text
@@ -345,12 +314,11 @@ def test_a_rule_that_raises_is_told_and_leaves_the_argument_alone(registry, is_a
 # -- outcomes -------------------------------------------------------------------
 
 
-@both
-def test_an_outcome_tells_of_a_first_try(registry, is_async):
+def test_an_outcome_tells_of_a_first_try(registry, colour):
     """
     Value, route, attempts, level, and an event that says so.
     """
-    told = outcome(retry(registry=registry)(of(is_async)), "value")
+    told = colour.outcome(retry(registry=registry)(colour.of(work)), "value")
 
     assert (told.value, told.error, told.route, told.attempts) == ("value", None, "first try", 1)
     assert (told.level, told.changes, told.elapsed) == (DegradationLevel.FULL, {}, 0.0)
@@ -358,8 +326,7 @@ def test_an_outcome_tells_of_a_first_try(registry, is_async):
     assert told.ok
 
 
-@both
-def test_an_outcome_tells_of_retries(registry, is_async):
+def test_an_outcome_tells_of_retries(registry, colour):
     """
     Elapsed seconds include the waits; events come in order.
     """
@@ -370,25 +337,21 @@ def test_an_outcome_tells_of_retries(registry, is_async):
             raise errors.pop(0)
         return "done"
 
-    async def aflaky():
-        return flaky()
-
-    told = outcome(retry(initial_delay=1.0, jitter=False, registry=registry)(aflaky if is_async else flaky))
+    told = colour.outcome(retry(initial_delay=1.0, jitter=False, registry=registry)(colour.of(flaky)))
 
     assert (told.value, told.route, told.attempts, told.elapsed) == ("done", "retry", 3, 3.0)
     expected = [AttemptFailed, RetryScheduled, AttemptFailed, RetryScheduled, OperationRecovered, CallSucceeded]
     assert expected == [type(event) for event in told.events]
 
 
-@both
-def test_an_outcome_raises_no_exception(registry, is_async):
+def test_an_outcome_raises_no_exception(registry, colour):
     """
     The error is an attribute, and nothing of ours keeps it.
     """
     error = ValueError("mine")
-    fn = circuit("c", failure_threshold=1, registry=registry)(of(is_async))
-    told = outcome(fn, fails=error)
-    rejected = outcome(fn)
+    fn = circuit("c", failure_threshold=1, registry=registry)(colour.of(work))
+    told = colour.outcome(fn, fails=error)
+    rejected = colour.outcome(fn)
 
     assert told.error is error
     assert (told.route, told.attempts) == ("failed", 1)
@@ -398,18 +361,16 @@ def test_an_outcome_raises_no_exception(registry, is_async):
     assert isinstance(rejected.error, CircuitBreakerOpenError)
 
 
-@both
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, GeneratorExit])
-def test_an_outcome_raises_what_is_no_exception(registry, error, is_async):
+def test_an_outcome_raises_what_is_no_exception(registry, error, colour):
     """
     Ctrl-C leaves at once.
     """
     with pytest.raises(error):
-        outcome(retry(registry=registry)(of(is_async)), fails=error)
+        colour.outcome(retry(registry=registry)(colour.of(work)), fails=error)
 
 
-@both
-def test_an_outcome_tells_of_fallbacks(registry, is_async):
+def test_an_outcome_tells_of_fallbacks(registry, colour):
     """
     The route names the entry that returned.
     """
@@ -417,13 +378,12 @@ def test_an_outcome_tells_of_fallbacks(registry, is_async):
     def stand_in(**_):
         return "instead"
 
-    told = outcome(fallback_chain(stand_in, registry=registry)(of(is_async)), fails=ValueError())
+    told = colour.outcome(fallback_chain(stand_in, registry=registry)(colour.of(work)), fails=ValueError())
 
     assert (told.value, told.route, told.attempts) == ("instead", "fallback:stand_in", 1)
 
 
-@both
-def test_an_outcome_tells_of_recoveries(registry, is_async):
+def test_an_outcome_tells_of_recoveries(registry, colour):
     """
     The route names the step.
     """
@@ -434,17 +394,13 @@ def test_an_outcome_tells_of_recoveries(registry, is_async):
             raise errors.pop()
         return "fed"
 
-    async def ahungry():
-        return hungry()
-
     registry.playbooks.step("memory", name="eat", before="clear_cache")(lambda _: True)
-    told = outcome(recoverable(registry=registry)(ahungry if is_async else hungry))
+    told = colour.outcome(recoverable(registry=registry)(colour.of(hungry)))
 
     assert (told.value, told.route, told.attempts) == ("fed", "recovery:eat", 2)
 
 
-@both
-def test_an_outcome_tells_the_level_and_what_it_changed(registry, is_async):
+def test_an_outcome_tells_the_level_and_what_it_changed(registry, colour):
     """
     Parameter to (before, after).
     """
@@ -452,39 +408,31 @@ def test_an_outcome_tells_the_level_and_what_it_changed(registry, is_async):
     def render(steps=50):
         return steps
 
-    async def arender(steps=50):
-        return steps
-
-    fn = degradable(registry=registry)(arender if is_async else render)
+    fn = degradable(registry=registry)(colour.of(render))
     registry.degradation.set_level("low")
-    told = outcome(fn)
+    told = colour.outcome(fn)
 
     assert (told.value, told.level, told.changes) == (20, DegradationLevel.LOW, {"steps": (50, 20)})
 
 
-@both
-def test_an_outcome_is_a_call_like_any_other(registry, is_async):
+def test_an_outcome_is_a_call_like_any_other(registry, colour):
     """
     It is counted, and listeners hear of it.
     """
     events = []
     registry.on(events.append)
-    fn = retry(max_attempts=2, registry=registry)(of(is_async))
-    told = outcome(fn, fails=ConnectionError())
+    fn = retry(max_attempts=2, registry=registry)(colour.of(work))
+    told = colour.outcome(fn, fails=ConnectionError())
 
     assert list(told.events) == events
     assert tuple(getattr(fn.resilience.stats(), name) for name in ("calls", "attempts", "failures")) == (1, 2, 1)
 
 
-@both
-def test_the_error_of_an_outcome_is_free_with_it(registry, is_async):
+@pytest.mark.usefixtures("no_gc")
+def test_the_error_of_an_outcome_is_free_with_it(registry, colour):
     """
     No cycle keeps the failed call's frames when the outcome is dropped.
     """
-
-    class Tensor:
-        pass
-
     refs = []
 
     def fails():
@@ -492,26 +440,12 @@ def test_the_error_of_an_outcome_is_free_with_it(registry, is_async):
         refs.append(weakref.ref(tensor))
         raise ValueError
 
-    async def afails():
-        fails()
+    fn = retry(registry=registry)(colour.of(fails))
+    told = colour.drive(fn.resilience.outcome)
+    assert refs[0]() is not None
+    del told
 
-    fn = retry(registry=registry)(afails if is_async else fails)
-    gc.collect()
-    gc.disable()
-    try:
-        if is_async:
-            with pytest.raises(StopIteration) as stop:
-                fn.resilience.outcome().send(None)
-            assert refs[0]() is not None
-            del stop
-        else:
-            told = fn.resilience.outcome()
-            assert refs[0]() is not None
-            del told
-
-        assert refs[0]() is None
-    finally:
-        gc.enable()
+    assert refs[0]() is None
 
 
 # -- switched off by the environment ------------------------------------------------

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
-import gc
 import random
 import warnings
 import weakref
@@ -30,87 +28,15 @@ from resilient import (
 from resilient.events import AttemptFailed, OperationFailed, RetriesExhausted, RetryScheduled
 from resilient.policies.retry import RETRY_OPTIONS, RetryPolicy, note
 from resilient.testing import FakeClock, attempts, capture_events, no_waits
-
-
-class Middle:
-    """
-    Chance that always comes out in the middle.
-    """
-
-    def uniform(self, a, b):
-        return (a + b) / 2
-
-
-class Colour:
-    """
-    Sync or async: makes functions of one colour, and calls them.
-    """
-
-    def __init__(self, name):
-        self.is_async = name == "async"
-
-    def of(self, fn):
-        if not self.is_async:
-            return fn
-
-        @functools.wraps(fn)
-        async def same(*args, **kwargs):
-            return fn(*args, **kwargs)
-
-        return same
-
-    def call(self, fn, *args, **kwargs):
-        return asyncio.run(fn(*args, **kwargs)) if self.is_async else fn(*args, **kwargs)
-
-
-@pytest.fixture(params=["sync", "async"])
-def colour(request):
-    """
-    Return a colour.
-    """
-    return Colour(request.param)
-
-
-@pytest.fixture
-def clock():
-    """
-    Return a clock that waits move.
-    """
-    return FakeClock()
+from tests.harness import Colour, Middle, Tensor, delays_of, script
 
 
 @pytest.fixture
 def registry(clock):
     """
-    Return a registry on a clock of its own.
+    Return a registry on that clock, whose chance is none.
     """
     return Registry(clock=clock, rng=Middle())
-
-
-@pytest.fixture
-def reports(registry, monkeypatch):
-    """
-    What was reported of user code that raised.
-    """
-    found = []
-    monkeypatch.setattr(registry.hub, "report", lambda what, error: found.append((what, type(error))))
-    return found
-
-
-def script(*outcomes):
-    """
-    Return a function that raises or returns *outcomes*, one a call, and then the last one again.
-    """
-
-    def play(*args, **kwargs):
-        outcome = outcomes[min(play.calls, len(outcomes) - 1)]
-        play.calls += 1
-        if isinstance(outcome, BaseException):
-            raise outcome
-        return outcome
-
-    play.calls = 0
-    return play
 
 
 def notes_of(error):
@@ -118,15 +44,6 @@ def notes_of(error):
     Return our notes on *error*.
     """
     return [one for one in getattr(error, "__notes__", ()) if one.startswith("resilient: ")]
-
-
-def delays_of(colour, registry, fn):
-    """
-    Return the delays before each retry of a call of *fn*, whatever came of it.
-    """
-    with capture_events(registry) as events:
-        colour.call(fn.resilience.outcome)
-    return [event.delay for event in events if isinstance(event, RetryScheduled)]
 
 
 # -- attempts and delays -----------------------------------------------------
@@ -351,7 +268,7 @@ def test_error_that_lies_about_its_class(colour, registry, on):
     play = script(Liar())
     fn = retry(on=on, max_attempts=2, initial_delay=0, registry=registry)(colour.of(play))
     # asyncio itself cannot bear one that leaves a task.
-    outcome = colour.call(fn.resilience.outcome)
+    outcome = colour.outcome(fn)
 
     assert Liar is type(outcome.error)
     assert (1 if on is ValueError else 2) == play.calls
@@ -706,7 +623,7 @@ def test_on_result_beside_errors(colour, registry):
     fn = retry(on_result=lambda value: value == 1, on=KeyError, initial_delay=0, registry=registry)(
         colour.of(script(KeyError(), 1, 2))
     )
-    outcome = colour.call(fn.resilience.outcome)
+    outcome = colour.outcome(fn)
 
     assert (outcome.value, outcome.route, outcome.attempts) == (2, "retry", 3)
 
@@ -716,7 +633,7 @@ def test_on_result_content_at_once(colour, registry):
     A value that `on_result` is content with at once came by the first try.
     """
     fn = retry(on_result=lambda value: False, registry=registry)(colour.of(script(5)))
-    outcome = colour.call(fn.resilience.outcome)
+    outcome = colour.outcome(fn)
 
     assert (outcome.value, outcome.route, outcome.attempts) == (5, "first try", 1)
 
@@ -886,10 +803,6 @@ def test_repr(registry):
 # -- frames ------------------------------------------------------------------
 
 
-class Tensor:
-    pass
-
-
 @pytest.mark.parametrize(
     "options",
     [
@@ -903,6 +816,7 @@ class Tensor:
     ],
     ids=str,
 )
+@pytest.mark.usefixtures("no_gc")
 @pytest.mark.parametrize("delay", [0, 1])
 def test_frames_are_free_before_the_next_attempt(colour, registry, options, delay):
     """
@@ -912,7 +826,6 @@ def test_frames_are_free_before_the_next_attempt(colour, registry, options, dela
     tensors = []
 
     def render():
-        gc.disable()
         alive.append([tensor() for tensor in tensors])
         tensor = Tensor()
         tensors.append(weakref.ref(tensor))
@@ -922,11 +835,8 @@ def test_frames_are_free_before_the_next_attempt(colour, registry, options, dela
 
     if "wait" not in options:
         options = {"initial_delay": delay, **options}
-    try:
-        assert colour.call(retry(registry=registry, **options)(colour.of(render))) == "done"
-    finally:
-        gc.enable()
 
+    assert colour.call(retry(registry=registry, **options)(colour.of(render))) == "done"
     assert alive == [[], [None], [None, None]]
 
 
@@ -948,7 +858,7 @@ def test_outcome_of_a_first_try(colour, registry):
     """
     fn = retry(registry=registry)(colour.of(script(5)))
 
-    assert colour.call(fn.resilience.outcome).route == "first try"
+    assert colour.outcome(fn).route == "first try"
 
 
 # -- modes and warnings ------------------------------------------------------

@@ -4,40 +4,13 @@ Returned values that ask for another attempt.
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 import tenacity
 
-from resilient import Registry, circuit, retry
-from resilient.testing import FakeClock
+from resilient import circuit, retry
+from tests.harness import script
 
 
-def call(fn, *, is_async):
-    """
-    Call *fn*, whatever its colour.
-    """
-    return asyncio.run(fn()) if is_async else fn()
-
-
-def guarded(states, decorators, *, is_async):
-    """
-    Return a function that gives *states* away, under *decorators*, innermost first.
-    """
-
-    def poll():
-        return states.pop(0)
-
-    async def apoll():
-        return states.pop(0)
-
-    fn = apoll if is_async else poll
-    for decorator in decorators:
-        fn = decorator(fn)
-    return fn
-
-
-@pytest.mark.parametrize("is_async", [False, True])
 @pytest.mark.parametrize(
     "options",
     [
@@ -47,29 +20,24 @@ def guarded(states, decorators, *, is_async):
     ],
     ids=["on_result", "on_result and a clock", "retry strategy"],
 )
-def test_the_first_returned_value_is_asked_about_too(is_async, options):
+def test_the_first_returned_value_is_asked_about_too(colour, registry, options):
     """
     A function that nothing else keeps from its fast path is called until its result will do.
     """
-    registry = Registry(clock=FakeClock())
-    states = ["queued", "running", "done"]
-    stack = [circuit("queue", registry=registry), retry(max_attempts=5, registry=registry, **options)]
-    poll = guarded(states, stack, is_async=is_async)
+    poll = script("queued", "running", "done")
+    fn = circuit("queue", registry=registry)(colour.of(poll))
+    fn = retry(max_attempts=5, registry=registry, **options)(fn)
 
-    assert call(poll, is_async=is_async) == "done"
-    assert states == []
+    assert colour.call(fn) == "done"
+    assert poll.calls == 3
 
 
-@pytest.mark.parametrize("is_async", [False, True])
-def test_the_last_value_is_returned_when_attempts_run_out(is_async):
+def test_the_last_value_is_returned_when_attempts_run_out(colour, registry):
     """
     A result that never satisfies is returned as it is.
     """
-    registry = Registry(clock=FakeClock())
-    poll = guarded(
-        ["queued", "running"],
-        [retry(on_result=lambda _: True, max_attempts=2, registry=registry)],
-        is_async=is_async,
-    )
+    poll = script("queued", "running")
+    fn = retry(on_result=lambda _: True, max_attempts=2, registry=registry)(colour.of(poll))
 
-    assert call(poll, is_async=is_async) == "running"
+    assert colour.call(fn) == "running"
+    assert poll.calls == 2

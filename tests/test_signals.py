@@ -10,23 +10,6 @@ from resilient.control.degradation import GracefulDegradation
 from resilient.control.signals import LatencyWindow, OperationRatio, SystemUse
 from resilient.errors import ResilientWarning
 
-
-class Clock:
-    def __init__(self, now=1000.0):
-        self.time = now
-
-    def monotonic(self):
-        return self.time
-
-
-@pytest.fixture
-def clock():
-    """
-    Return a clock that stands still until a test moves it.
-    """
-    return Clock()
-
-
 # -- latency -------------------------------------------------------------------
 
 
@@ -56,11 +39,11 @@ def test_latency_forgets(clock):
     """
     window = LatencyWindow(clock)
     window.observe(60.0)
-    clock.time += 300
+    clock.advance(300)
     window.observe(1.0)
 
     assert window.p95() == 60.0
-    clock.time += 0.1
+    clock.advance(0.1)
     assert window.p95() == 1.0
     window.reset()
     assert window.p95() is None
@@ -122,14 +105,14 @@ def test_ratio_looks_back_five_minutes(clock, counters):
     What is older than five minutes does not count, whatever happened in between.
     """
     counters.add(ok=90, failed=10)
-    clock.time += 10
+    clock.advance(10)
     counters.add()
-    clock.time += 200
+    clock.advance(200)
     assert counters.add(ok=10) == pytest.approx(10 / 110)
-    clock.time += 100.1
+    clock.advance(100.1)
 
     assert counters.add() == 0
-    clock.time += 300
+    clock.advance(300)
     assert counters.add() is None
 
 
@@ -137,10 +120,10 @@ def test_unseen_operations_count_as_spread(clock, counters):
     """
     Operations that nobody sampled count in proportion: an hour of success does not hide five minutes of failure.
     """
-    clock.time += 3600
+    clock.advance(3600)
     counters.total += 36_000
     counters.add()
-    clock.time += 10
+    clock.advance(10)
 
     assert counters.add(failed=100) == pytest.approx(100 / (2900 + 100))
 
@@ -149,7 +132,7 @@ def test_first_samples_of_a_long_gap(clock, counters):
     """
     With one sample only, what came since counts as spread as well.
     """
-    clock.time += 600
+    clock.advance(600)
 
     assert counters.add(ok=50, failed=50) == pytest.approx(0.5)
 
@@ -159,7 +142,7 @@ def test_ratio_is_bounded(clock, counters):
     However often it is asked, it keeps a sample per five seconds of five minutes.
     """
     for _ in range(5000):
-        clock.time += 0.5
+        clock.advance(0.5)
         counters.add(ok=1, failed=1)
 
     assert len(counters.ratio._samples) <= 62
@@ -248,7 +231,7 @@ def test_cpu(clock, machine):
     """
     use = SystemUse(clock)
     assert use.cpu() is None
-    clock.time += 10
+    clock.advance(10)
     machine.times = Times(user=6.0, idle=3.0, iowait=1.0, guest=1.0, guest_nice=1.0)
 
     assert use.cpu() == pytest.approx(0.6)
@@ -260,14 +243,14 @@ def test_cpu_is_read_once_a_second(clock, machine):
     """
     use = SystemUse(clock)
     use.cpu()
-    clock.time += 1
+    clock.advance(1)
     machine.times = Times(user=1.0, idle=1.0)
     assert use.cpu() == 0.5
-    clock.time += 0.9
+    clock.advance(0.9)
     machine.times = Times(user=9.0, idle=1.0)
 
     assert use.cpu() == 0.5
-    clock.time += 0.1
+    clock.advance(0.1)
     assert use.cpu() == 1.0
 
 
@@ -277,7 +260,7 @@ def test_cpu_counters_that_stand_still(clock, machine):
     """
     use = SystemUse(clock)
     use.cpu()
-    clock.time += 5
+    clock.advance(5)
 
     assert use.cpu() is None
 
@@ -294,7 +277,7 @@ def test_cpu_platform_without_iowait(clock, machine):
     use = SystemUse(clock)
     machine.times = Plain((0.0, 0.0))
     use.cpu()
-    clock.time += 5
+    clock.advance(5)
     machine.times = Plain((3.0, 1.0))
 
     assert use.cpu() == 0.75
@@ -308,7 +291,7 @@ def test_real_psutil(clock):
     pytest.importorskip("psutil")
     use = SystemUse(clock)
     use.cpu()
-    clock.time += 2
+    clock.advance(2)
 
     assert 0 < use.memory() < 1
     assert use.cpu() is None or 0 <= use.cpu() <= 1

@@ -34,16 +34,16 @@ class Bench:
     One function under two policies, with its outcomes and what it was called with.
     """
 
-    def __init__(self, outer, inner, *, is_async):
+    def __init__(self, outer, inner, colour):
         self.registry = Registry(clock=FakeClock())
         self.registry.playbooks.step("network", name="reconnect", before="retry_connection")(self.reconnect)
-        self.is_async = is_async
+        self.colour = colour
         self.script = []
         self.seen = []
         self.stand_in = True
         with warnings.catch_warnings(record=True) as self.warned:
             warnings.simplefilter("always")
-            self.fn = self.policy(outer)(self.policy(inner)(self.awork if is_async else self.work))
+            self.fn = self.policy(outer)(self.policy(inner)(self.awork if colour.is_async else self.work))
 
     def policy(self, kind):
         here = {"registry": self.registry}
@@ -89,8 +89,7 @@ class Bench:
     def run(self, *script):
         self.script = list(script)
         try:
-            result = self.fn()
-            return asyncio.run(result) if self.is_async else result
+            return self.colour.call(self.fn)
         except Exception as error:
             return type(error)
 
@@ -201,16 +200,14 @@ pairs = pytest.mark.parametrize(
     PAIRS,
     ids=[f"{outer} above {inner}" for outer, inner, *_ in PAIRS],
 )
-both = pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
 
 
-@both
 @pairs
-def test_a_pair_of_policies_works_in_the_order_written(outer, inner, level, script, expected, seen, is_async):  # noqa: PLR0917 - one row of the table
+def test_a_pair_of_policies_works_in_the_order_written(outer, inner, level, script, expected, seen, colour):  # noqa: PLR0917 - one row of the table
     """
     The upper policy sees what the lower one makes of the function's outcomes.
     """
-    bench = Bench(outer, inner, is_async=is_async)
+    bench = Bench(outer, inner, colour)
     bench.registry.degradation.set_level(level)
 
     assert expected == bench.run(*script)
@@ -218,29 +215,27 @@ def test_a_pair_of_policies_works_in_the_order_written(outer, inner, level, scri
 
 
 @pairs
-@both
 def test_a_pair_of_policies_warns_only_where_it_cannot_work_as_meant(  # noqa: PLR0917 - one row of the table
-    outer, inner, level, script, expected, seen, is_async
+    outer, inner, level, script, expected, seen, colour
 ):
     """
     Five orders of two are warned about, once.
     """
-    warned = [warning.category for warning in Bench(outer, inner, is_async=is_async).warned]
+    warned = [warning.category for warning in Bench(outer, inner, colour).warned]
 
     assert warned == ([PolicyOrderWarning] if (outer, inner) in WARNED else [])
 
 
-@both
 @pytest.mark.parametrize("level", ["full", "low"])
 @pytest.mark.parametrize("stand_in", [True, False], ids=["stand-in works", "stand-in fails"])
 @pytest.mark.parametrize(("outer", "inner"), [pair[:2] for pair in PAIRS])
-def test_a_pair_of_policies_does_what_each_alone_would_do(outer, inner, stand_in, level, is_async):
+def test_a_pair_of_policies_does_what_each_alone_would_do(outer, inner, stand_in, level, colour):
     """
     From a success over failures that the inner or the outer policy resolves to those that nobody does.
     """
     results = set()
     for failures in range(8):
-        bench = Bench(outer, inner, is_async=is_async)
+        bench = Bench(outer, inner, colour)
         bench.stand_in = stand_in
         bench.registry.degradation.set_level(level)
         model = Model(outer, inner, level=level, failures=failures, stand_in=stand_in)
@@ -252,26 +247,24 @@ def test_a_pair_of_policies_does_what_each_alone_would_do(outer, inner, stand_in
     assert len(results) >= 2
 
 
-@both
 @pairs
-def test_a_pair_of_policies_leaves_a_success_alone(outer, inner, level, script, expected, seen, is_async):  # noqa: PLR0917 - one row of the table
+def test_a_pair_of_policies_leaves_a_success_alone(outer, inner, level, script, expected, seen, colour):  # noqa: PLR0917 - one row of the table
     """
     A call that returns is one call, with its own arguments.
     """
-    bench = Bench(outer, inner, is_async=is_async)
+    bench = Bench(outer, inner, colour)
 
     assert [bench.run("first"), bench.run("second")] == ["first", "second"]
     assert bench.seen == [50, 50]
     assert tuple(getattr(bench.fn.resilience.stats(), name) for name in ("calls", "attempts", "failures")) == (2, 2, 0)
 
 
-@both
 @pairs
-def test_a_pair_of_policies_is_one_incident(outer, inner, level, script, expected, seen, is_async):  # noqa: PLR0917 - one row of the table
+def test_a_pair_of_policies_is_one_incident(outer, inner, level, script, expected, seen, colour):  # noqa: PLR0917 - one row of the table
     """
     However often the function failed within one call, it is one incident, resolved if the call returned.
     """
-    bench = Bench(outer, inner, is_async=is_async)
+    bench = Bench(outer, inner, colour)
     bench.registry.degradation.set_level(level)
     bench.run(*script)
     report = bench.registry.analytics.generate_report()
@@ -280,7 +273,6 @@ def test_a_pair_of_policies_is_one_incident(outer, inner, level, script, expecte
     assert (1, float(isinstance(expected, str))) == (report["incidents"], report["recovery_rate"])
 
 
-@both
 @pytest.mark.parametrize(
     ("outer", "inner", "failures"),
     [
@@ -294,11 +286,11 @@ def test_a_pair_of_policies_is_one_incident(outer, inner, level, script, expecte
         ("degradable", "circuit", 1),
     ],
 )
-def test_a_circuit_counts_what_comes_out_of_what_is_below_it(outer, inner, failures, is_async):
+def test_a_circuit_counts_what_comes_out_of_what_is_below_it(outer, inner, failures, colour):
     """
     Above another policy it sees whole series, below it sees each attempt.
     """
-    bench = Bench(outer, inner, is_async=is_async)
+    bench = Bench(outer, inner, colour)
     bench.run(DOWN, DOWN, DOWN, DOWN)
     if (outer, inner) == ("fallback_chain", "circuit"):
         bench.run(DOWN)
@@ -306,14 +298,13 @@ def test_a_circuit_counts_what_comes_out_of_what_is_below_it(outer, inner, failu
     assert failures == bench.breaker.failure_count
 
 
-@both
 @pytest.mark.parametrize("other", ["retry", "fallback_chain", "degradable", "recoverable"])
 @pytest.mark.parametrize("above", [True, False])
-def test_an_open_circuit_rejects_whatever_stands_beside_it(other, above, is_async):
+def test_an_open_circuit_rejects_whatever_stands_beside_it(other, above, colour):
     """
     The function is not called; only a fallback above the circuit may stand in.
     """
-    bench = Bench(*((other, "circuit") if above else ("circuit", other)), is_async=is_async)
+    bench = Bench(*((other, "circuit") if above else ("circuit", other)), colour)
     bench.registry.degradation.set_level("low")
     bench.breaker.isolate()
     served = above and other == "fallback_chain"
@@ -323,38 +314,30 @@ def test_an_open_circuit_rejects_whatever_stands_beside_it(other, above, is_asyn
     assert bench.registry.analytics.total_errors == 0
 
 
-@both
-def test_five_policies_together(is_async):
+def test_five_policies_together(colour, registry):
     """
     The whole stack: level, then attempts, then recovery, then fallback, then the circuit's rejection.
     """
-    registry = Registry(clock=FakeClock())
     seen = []
 
     def render(shot, steps=50, *, hdr=True):
         seen.append((shot, steps, hdr))
         raise DOWN
 
-    async def arender(shot, steps=50, *, hdr=True):
-        return render(shot, steps, hdr=hdr)
-
     def placeholder(shot, **_):
         return f"[{shot}]"
 
     registry.playbooks.step("network", name="reconnect", before="retry_connection")(lambda _: True)
-    fn = circuit("renderer", failure_threshold=4, registry=registry)(arender if is_async else render)
+    fn = circuit("renderer", failure_threshold=4, registry=registry)(colour.of(render))
     fn = retry(max_attempts=2, initial_delay=1, registry=registry)(fn)
     fn = recoverable(registry=registry)(fn)
     fn = fallback_chain(placeholder, name="titles", registry=registry)(fn)
     fn = degradable(hdr=enabled_from("high"), registry=registry)(fn)
 
-    def call():
-        return asyncio.run(fn("x")) if is_async else fn("x")
-
     with at_level("medium"):
-        assert call() == "[x]"
+        assert colour.call(fn, "x") == "[x]"
     assert seen == [("x", 30, False)] * 4
-    assert call() == "[x]"
+    assert colour.call(fn, "x") == "[x]"
     assert len(seen) == 4
     assert registry.chains["titles"].get_statistics()["last_successful_fallback"] == "placeholder"
     stats = fn.resilience.stats()

@@ -13,58 +13,28 @@ import socket
 import sys
 import threading
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
 
 from resilient.drivers import arun, run
-from resilient.errorinfo import ErrorCategory, ErrorInfo, ErrorSeverity
+from resilient.errorinfo import ErrorCategory
 from resilient.levels import DegradationLevel
 from resilient.playbooks import caches as caches_module
 from resilient.playbooks.endpoints import following, place
 from resilient.playbooks.procedure import RecoveryContext, RecoveryProcedure, is_offline
 from resilient.policies.arguments import Parameters
+from tests.harness import error_info
 
-
-class Clock:
-    """
-    A clock that is moved by hand.
-    """
-
-    def __init__(self):
-        self.time = 0.0
-
-    def monotonic(self):
-        return self.time
-
-    def now(self):
-        return datetime(2030, 6, 1, tzinfo=UTC)
-
-
-ERROR = ErrorInfo(
-    timestamp=datetime(2030, 6, 1, tzinfo=UTC),
-    error_type="Oops",
-    error_message="it failed",
-    category=ErrorCategory.UNKNOWN,
-    severity=ErrorSeverity.LOW,
-)
-
-
-@pytest.fixture(params=["sync", "async"])
-def is_async(request):
-    """
-    Run the test for sync and for async operations.
-    """
-    return request.param == "async"
+ERROR = error_info(category=ErrorCategory.UNKNOWN)
 
 
 @pytest.fixture
-def playbooks():
+def playbooks(clock):
     """
     Playbooks that stand alone.
     """
-    return RecoveryProcedure(clock=Clock())
+    return RecoveryProcedure(clock=clock)
 
 
 @pytest.fixture
@@ -145,32 +115,32 @@ def nobody():
         return listening.getsockname()
 
 
-def test_retry_connection_applies_when_the_calls_own_endpoint_answers(playbooks, server, nobody, is_async):
+def test_retry_connection_applies_when_the_calls_own_endpoint_answers(playbooks, server, nobody, colour):
     """
     The endpoint that the next call will use is probed, not the registered one.
     """
     playbooks.provide(endpoints=[nobody])
-    ctx = context(fetch, "http://{}:{}/x".format(*server), is_async=is_async)
+    ctx = context(fetch, "http://{}:{}/x".format(*server), is_async=colour.is_async)
 
     assert apply(playbooks, "retry_connection", ctx) is True
     assert ctx.changes() == {}
 
 
-def test_retry_connection_probes_the_first_registered_endpoint(playbooks, server, is_async):
+def test_retry_connection_probes_the_first_registered_endpoint(playbooks, server, colour):
     """
     A call without an endpoint of its own is served by the registered one.
     """
     playbooks.provide(endpoints=[server])
 
-    assert apply(playbooks, "retry_connection", context(generate, "x", is_async=is_async)) is True
-    assert apply(playbooks, "retry_connection", context(is_async=is_async)) is True
+    assert apply(playbooks, "retry_connection", context(generate, "x", is_async=colour.is_async)) is True
+    assert apply(playbooks, "retry_connection", context(is_async=colour.is_async)) is True
 
 
-def test_retry_connection_does_not_apply_while_nobody_answers(playbooks, nobody, is_async):
+def test_retry_connection_does_not_apply_while_nobody_answers(playbooks, nobody, colour):
     """
     A refused connection proves nothing, and is no error of the step.
     """
-    ctx = context(fetch, "http://{}:{}".format(*nobody), is_async=is_async)
+    ctx = context(fetch, "http://{}:{}".format(*nobody), is_async=colour.is_async)
 
     assert apply(playbooks, "retry_connection", ctx) is False
     assert ctx.failure is None
@@ -198,7 +168,7 @@ def test_retry_connection_takes_the_port_of_a_bare_host_from_its_registration(pl
     assert apply(playbooks, "retry_connection", context(ask, "elsewhere.test")) is False
 
 
-def test_retry_connection_calls_a_registered_callable_as_the_probe(playbooks, is_async):
+def test_retry_connection_calls_a_registered_callable_as_the_probe(playbooks, colour):
     """
     A registered callable is the probe; it says no by returning False or by raising.
     """
@@ -211,7 +181,7 @@ def test_retry_connection_calls_a_registered_callable_as_the_probe(playbooks, is
         return answer
 
     playbooks.provide(endpoints=["http://a.test", probe], function=fetch)
-    ctx = context(fetch, is_async=is_async)
+    ctx = context(fetch, is_async=colour.is_async)
 
     assert [apply(playbooks, "retry_connection", ctx) for _ in range(3)] == [True, False, False]
     assert ctx.failure is None
@@ -402,7 +372,7 @@ class AsyncCache(Opaque):
 
 
 @pytest.mark.usefixtures("no_garbage")
-def test_clear_cache_empties_the_registered_caches(playbooks, is_async):
+def test_clear_cache_empties_the_registered_caches(playbooks, colour):
     """
     Whatever has clear or cache_clear is emptied, for all functions and for this one.
     """
@@ -416,18 +386,18 @@ def test_clear_cache_empties_the_registered_caches(playbooks, is_async):
     playbooks.provide(caches=[cached, opaque])
     playbooks.provide(caches=[plain], function=generate)
 
-    assert apply(playbooks, "clear_cache", context(generate, is_async=is_async)) is True
+    assert apply(playbooks, "clear_cache", context(generate, is_async=colour.is_async)) is True
     assert (cached.cache_info().currsize, plain, opaque.cleared) == (0, {}, 1)
 
 
 @pytest.mark.usefixtures("no_garbage")
-def test_clear_cache_does_not_apply_where_nothing_was_cleared_or_freed(playbooks, is_async):
+def test_clear_cache_does_not_apply_where_nothing_was_cleared_or_freed(playbooks, colour):
     """
     Empty caches and no garbage: nothing has changed for the next call.
     """
     playbooks.provide(caches=[{}, Opaque(answer=False)])
 
-    assert apply(playbooks, "clear_cache", context(is_async=is_async)) is False
+    assert apply(playbooks, "clear_cache", context(is_async=colour.is_async)) is False
 
 
 def test_clear_cache_applies_when_garbage_was_collected(playbooks):
@@ -459,15 +429,15 @@ def test_clear_cache_goes_on_past_a_cache_that_raises(playbooks):
 
 
 @pytest.mark.usefixtures("no_garbage")
-def test_clear_cache_awaits_async_caches_where_it_can(playbooks, is_async):
+def test_clear_cache_awaits_async_caches_where_it_can(playbooks, colour):
     """
     A cache that has to be awaited is cleared by async operations only.
     """
     cache = AsyncCache()
     playbooks.provide(caches=[cache])
 
-    assert is_async is apply(playbooks, "clear_cache", context(is_async=is_async))
-    assert is_async is bool(cache.cleared)
+    assert colour.is_async is apply(playbooks, "clear_cache", context(is_async=colour.is_async))
+    assert colour.is_async is bool(cache.cleared)
 
 
 class Gpu:
@@ -581,13 +551,13 @@ class TestLoading:
     The steps that call the registered loader and the registered fetcher.
     """
 
-    def test_it_is_given_the_models_name(self, playbooks, step, what, is_async):
+    def test_it_is_given_the_models_name(self, playbooks, step, what, colour):
         """
         The call's model is loaded; the call itself stays as it is.
         """
         loaded = []
         playbooks.provide(**{what: loaded.append})
-        ctx = context(generate, "x", is_async=is_async)
+        ctx = context(generate, "x", is_async=colour.is_async)
 
         assert apply(playbooks, step, ctx) is True
         assert loaded == ["big"]
@@ -604,7 +574,7 @@ class TestLoading:
         assert apply(playbooks, step, context(generate, "x", model=object())) is True
         assert loaded == [(), ()]
 
-    def test_an_async_one_serves_async_operations_only(self, playbooks, step, what, is_async):
+    def test_an_async_one_serves_async_operations_only(self, playbooks, step, what, colour):
         """
         What has to be awaited does not apply to a sync call.
         """
@@ -615,8 +585,8 @@ class TestLoading:
 
         playbooks.provide(**{what: load})
 
-        assert is_async is apply(playbooks, step, context(generate, "x", is_async=is_async))
-        assert (["big"] if is_async else []) == loaded
+        assert colour.is_async is apply(playbooks, step, context(generate, "x", is_async=colour.is_async))
+        assert (["big"] if colour.is_async else []) == loaded
 
     def test_it_does_not_apply_where_none_is_registered_or_it_fails(self, playbooks, step, what):
         """
@@ -702,13 +672,13 @@ def test_use_fallback_model_does_not_apply_after_the_last_or_to_another_kind(pla
 # -- workflow ------------------------------------------------------------------------
 
 
-def test_restart_workflow_restarts_and_goes_back_to_the_original_arguments(playbooks, is_async):
+def test_restart_workflow_restarts_and_goes_back_to_the_original_arguments(playbooks, colour):
     """
     After the restart the next call is the first one again.
     """
     restarts = []
     playbooks.provide(restart=lambda: restarts.append(1))
-    ctx = context(generate, "x", batch_size=8, is_async=is_async)
+    ctx = context(generate, "x", batch_size=8, is_async=colour.is_async)
     apply(playbooks, "reduce_batch_size", ctx)
 
     assert apply(playbooks, "restart_workflow", ctx) is True

@@ -37,17 +37,9 @@ from resilient import (
     retry,
 )
 from resilient.events import FallbackUsed, LevelChanged, OperationFailed
-from resilient.testing import FakeClock, capture_events, isolated_registry
+from resilient.testing import capture_events, isolated_registry
 
 NO_JITTER = RetryConfig(jitter=False)
-
-
-@pytest.fixture
-def clock():
-    """
-    Return a clock that waits move by themselves.
-    """
-    return FakeClock()
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 import random
 import threading
@@ -10,12 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import tenacity
 
-from resilient import PolicyError, Registry, resilience_of, retry
+from resilient import PolicyError, resilience_of, retry
 from resilient.adapters.tenacity import Backoff, Settled, StopBefore, as_delay, looks_at_values, named_types
-from resilient.events import RetryScheduled
 from resilient.policies.base import Raised, Returned
 from resilient.policies.retry import RETRY_OPTIONS, RetryPolicy
-from resilient.testing import FakeClock, capture_events
+from tests.harness import Colour, delays_of, script
 
 try:
     import tenacity.asyncio as of_async
@@ -23,87 +21,6 @@ except ImportError:  # older than 9
     of_async = None
 
 HAS_STOP_BEFORE_DELAY = hasattr(tenacity, "stop_before_delay")
-
-
-class Colour:
-    """
-    Sync or async: makes functions of one colour, and calls them.
-    """
-
-    def __init__(self, name):
-        self.is_async = name == "async"
-
-    def of(self, fn):
-        if not self.is_async:
-            return fn
-
-        @functools.wraps(fn)
-        async def same(*args, **kwargs):
-            return fn(*args, **kwargs)
-
-        return same
-
-    def call(self, fn, *args, **kwargs):
-        return asyncio.run(fn(*args, **kwargs)) if self.is_async else fn(*args, **kwargs)
-
-
-@pytest.fixture(params=["sync", "async"])
-def colour(request):
-    """
-    Return a colour.
-    """
-    return Colour(request.param)
-
-
-@pytest.fixture
-def clock():
-    """
-    Return a clock that waits move.
-    """
-    return FakeClock()
-
-
-@pytest.fixture
-def registry(clock):
-    """
-    Return a registry on a clock of its own.
-    """
-    return Registry(clock=clock)
-
-
-@pytest.fixture
-def reports(registry, monkeypatch):
-    """
-    What was reported of user code that raised.
-    """
-    found = []
-    monkeypatch.setattr(registry.hub, "report", lambda what, error: found.append((what, type(error))))
-    return found
-
-
-def script(*outcomes):
-    """
-    Return a function that raises or returns *outcomes*, one a call, and then the last one again.
-    """
-
-    def play(*args, **kwargs):
-        outcome = outcomes[min(play.calls, len(outcomes) - 1)]
-        play.calls += 1
-        if isinstance(outcome, BaseException):
-            raise outcome
-        return outcome
-
-    play.calls = 0
-    return play
-
-
-def delays_of(colour, registry, fn):
-    """
-    Return the delays that a call of *fn* was told to wait, whatever came of it.
-    """
-    with capture_events(registry) as events:
-        colour.call(fn.resilience.outcome)
-    return [event.delay for event in events if isinstance(event, RetryScheduled)]
 
 
 # -- wait --------------------------------------------------------------------
@@ -312,7 +229,7 @@ def test_retry_strategy(colour, registry, strategy, outcomes, calls):
     """
     play = script(*outcomes)
     fn = retry(retry=strategy, max_attempts=5, initial_delay=0, registry=registry)(colour.of(play))
-    outcome = colour.call(fn.resilience.outcome)
+    outcome = colour.outcome(fn)
     last = outcomes[min(calls, len(outcomes)) - 1]
 
     assert calls == play.calls

@@ -649,37 +649,18 @@ def test_events_of_one_registry_and_kind_are_captured(registry):
 # -- inject ------------------------------------------------------------------------------
 
 
-@pytest.fixture(params=["sync", "async"])
-def colour(request):
-    """
-    How functions of one colour are made and called.
-    """
-    if request.param == "sync":
-        return lambda fn: fn, lambda fn, *args, **kwargs: fn(*args, **kwargs)
-
-    def dye(fn):
-        async def coloured(*args, **kwargs):
-            return fn(*args, **kwargs)
-
-        coloured.__signature__ = inspect.signature(fn)
-        return coloured
-
-    return dye, lambda fn, *args, **kwargs: asyncio.run(fn(*args, **kwargs))
-
-
 def test_injected_outcomes_come_first(registry, colour):
     """
     Errors, values, stand-ins and the real function follow each other, then the real function is left alone.
     """
-    dye, call = colour
-    render = retry(max_attempts=5, initial_delay=0.0)(dye(lambda shot: f"real {shot}"))
+    render = retry(max_attempts=5, initial_delay=0.0)(colour.of(lambda shot: f"real {shot}"))
     script = [ConnectionError, TimeoutError("slow"), ok, returns(3), lambda shot: f"fake {shot}", ConnectionError]
     with inject(render, script) as left:
-        within = [call(render, "a") for _ in range(3)]
+        within = [colour.call(render, "a") for _ in range(3)]
         remaining = len(left)
-        within += [call(render, "b"), call(render, "c")]
+        within += [colour.call(render, "b"), colour.call(render, "c")]
         exhausted = len(left)
-    after = call(render, "d")
+    after = colour.call(render, "d")
 
     assert (within, after) == (["real a", 3, "fake a", "real b", "real c"], "real d")
     assert (remaining, exhausted) == (1, 0)
@@ -711,21 +692,20 @@ def test_methods_are_injected_for_all_instances(registry, colour):
     """
     A bound method, a plain one and a class method take outcomes; stand-ins get ``self``.
     """
-    dye, call = colour
 
     class Engine:
-        render = retry(dye(lambda self, shot: f"real {shot}"))
-        make = classmethod(retry(dye(lambda cls: cls)))
+        render = retry(colour.of(lambda self, shot: f"real {shot}"))
+        make = classmethod(retry(colour.of(lambda cls: cls)))
 
     engine = Engine()
     with inject(engine.render, [lambda self, shot: (self, shot)]):
-        first = call(engine.render, 1)
+        first = colour.call(engine.render, 1)
     with inject(Engine.render, [returns(2)]):
-        second = call(Engine().render, 1)
+        second = colour.call(Engine().render, 1)
     with inject(Engine.make, [returns(3)]):
-        third = call(Engine.make)
+        third = colour.call(Engine.make)
 
-    assert ((engine, 1), 2, 3, Engine) == (first, second, third, call(Engine.make))
+    assert ((engine, 1), 2, 3, Engine) == (first, second, third, colour.call(Engine.make))
 
 
 def test_injection_reaches_callable_objects(registry):
@@ -787,15 +767,14 @@ def test_injection_holds_for_disabled_policies_and_isolated_registries(registry,
     """
     Outcomes stand for the function itself, whatever is around it.
     """
-    dye, call = colour
-    render = retry(dye(lambda: "real"))
+    render = retry(colour.of(lambda: "real"))
     with inject(render, [returns(1), returns(2)]):
         with disabled():
-            first = call(render)
+            first = colour.call(render)
         with isolated_registry():
-            second = call(render)
+            second = colour.call(render)
 
-    assert (first, second, call(render)) == (1, 2, "real")
+    assert (first, second, colour.call(render)) == (1, 2, "real")
 
 
 def test_injected_failures_reach_fallbacks(registry):

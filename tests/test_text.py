@@ -8,6 +8,7 @@ import json
 import re
 import time
 import tracemalloc
+from pathlib import PurePosixPath
 
 import pytest
 
@@ -148,6 +149,44 @@ def test_safe_str_asks_a_str_subclass_with_its_own_str() -> None:
     assert safe_str(ValueError(Shouted("hey"))) == "HEY"
 
 
+class Vague:
+    """
+    An argument that renders itself.
+    """
+
+    def __str__(self) -> str:
+        return "something vague"
+
+
+@pytest.mark.parametrize("kind", [ValueError, OSError, ImportError])
+@pytest.mark.parametrize("arg", [42, None, PurePosixPath("frames/0001.png"), Vague()], ids=str)
+def test_an_argument_of_any_other_kind_is_asked(kind: type[Exception], arg: object) -> None:
+    """
+    An only argument that is no text, no container and no exception reads as `str` gives it.
+    """
+    assert safe_str(kind(arg)) == str(arg) == str(kind(arg))
+
+
+@pytest.mark.parametrize("kind", [ValueError, OSError, ImportError])
+@pytest.mark.parametrize(
+    ("arg", "message"),
+    [
+        (KeyError("missing"), "'missing'"),
+        (OSError(2, "No such file"), "[Errno 2] No such file"),
+        (RuntimeError(ConnectionError("down")), "down"),
+        (CustomError(lambda: "its own words"), "its own words"),
+    ],
+    ids=["KeyError", "OSError", "nested", "CustomError"],
+)
+def test_an_argument_that_is_an_exception_reads_as_its_message(
+    kind: type[Exception], arg: Exception, message: str
+) -> None:
+    """
+    An exception around another one says what that one says.
+    """
+    assert safe_str(kind(arg)) == message == str(kind(arg))
+
+
 class Sub(str):
     """
     A plain subclass of str.
@@ -176,6 +215,7 @@ HUGE = "x" * (1 << 24)
         OSError(*range(1_000_000)),
         ImportError(HUGE),
         ExceptionGroup(HUGE, [ValueError()]),
+        RuntimeError(KeyError(HUGE)),
     ],
     ids=lambda error: type(error).__name__,
 )
