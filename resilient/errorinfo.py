@@ -7,9 +7,10 @@ tensors of the call that failed; so nothing that outlives a call keeps one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
+
+from resilient.light import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

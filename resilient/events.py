@@ -7,8 +7,9 @@ stable dotted ``name``, which is also its name in the logs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
+
+from resilient.light import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,11 +8,12 @@ import functools
 import importlib.util
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from resilient.control.signals import INSTALL_HINT
 from resilient.levels import DegradationLevel
+from resilient.light import dataclass
 from resilient.policies.circuit import CircuitState
 from resilient.text import cut, readable
 

@@ -19,7 +19,6 @@ import math
 import sys
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -41,6 +40,7 @@ from resilient.events import (
     RetryScheduled,
 )
 from resilient.levels import DegradationLevel
+from resilient.light import dataclass
 from resilient.text import cut, readable, safe_repr, safe_str, type_name
 
 if TYPE_CHECKING:

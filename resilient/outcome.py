@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from resilient.events import (
@@ -16,6 +15,7 @@ from resilient.events import (
     RetriesExhausted,
     RetryScheduled,
 )
+from resilient.light import dataclass
 from resilient.text import readable, safe_repr, safe_str, type_name
 
 if TYPE_CHECKING:

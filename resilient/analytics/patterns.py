@@ -6,9 +6,10 @@ Pure functions over counts; `resilient.analytics.recorder` keeps the counts.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
+
+from resilient.light import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import errno
 import socket
-from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
 from resilient.errorinfo import ErrorCategory, ErrorSeverity
+from resilient.light import dataclass
 
 __all__ = [
     "CANCELLATION",

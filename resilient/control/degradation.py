@@ -7,11 +7,12 @@ together in `resilient.control.scopes`.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from resilient.clock import SYSTEM_CLOCK
 from resilient.control.automatic import AutomaticLevels
+from resilient.light import dataclass
 from resilient.policies import adjusting
 
 if TYPE_CHECKING:

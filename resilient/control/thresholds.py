@@ -7,10 +7,10 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from resilient.errors import PolicyError
+from resilient.light import dataclass
 from resilient.policies.options import Option, OptionTable, describe, fraction, number, seconds, text
 
 __all__ = ["BUILT_IN", "Timing", "check_signal", "check_triggers"]

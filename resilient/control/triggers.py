@@ -22,11 +22,11 @@ by hand.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict
 
 from resilient.control.thresholds import BUILT_IN, Timing
 from resilient.levels import DegradationLevel
+from resilient.light import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,18 +65,20 @@ class SignalState(TypedDict):
     state: str
 
 
-@dataclass(slots=True)
 class _Watch:
     """
     One signal as it was seen last.
     """
 
-    threshold: float
-    recover_at: float | None
-    mark: float
-    value: float | None = None
-    above_since: float | None = None
-    cause: bool = False
+    __slots__ = ("above_since", "cause", "mark", "recover_at", "threshold", "value")
+
+    def __init__(self, threshold: float, recover_at: float | None, mark: float) -> None:
+        self.threshold = threshold
+        self.recover_at = recover_at
+        self.mark = mark
+        self.value: float | None = None
+        self.above_since: float | None = None
+        self.cause = False
 
     def see(self, now: float, value: float | None) -> None:
         self.value = value

@@ -7,10 +7,11 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from resilient.errors import PolicyError
+from resilient.light import dataclass
 from resilient.playbooks.endpoints import place
 from resilient.policies.options import boolean, describe, text
 

@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import functools
 import traceback
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from resilient.errorinfo import ErrorCategory
 from resilient.errors import FallbackChainExhaustedError, PolicyError
 from resilient.events import FallbackUsed
+from resilient.light import dataclass
 from resilient.policies.base import Call, Command, Outcome, Plan, Raised, Returned, behind, traceback_of
 from resilient.policies.matching import Errors, Matcher, matcher
 from resilient.policies.options import Option, OptionTable, callable_or_none, describe, is_async, number, text

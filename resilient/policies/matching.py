@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from resilient.classification.rules import Transient
 from resilient.errorinfo import ErrorCategory
+from resilient.light import dataclass
 from resilient.policies.options import is_async
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ import inspect
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from resilient.errors import PolicyError
+from resilient.light import dataclass
 from resilient.text import safe_repr
 
 __all__ = [

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from resilient.errors import PolicyError
 from resilient.levels import DegradationLevel
+from resilient.light import dataclass
 from resilient.policies.options import describe
 from resilient.policies.sizes import QUALITIES, is_number, is_side, resized, shorter
 
