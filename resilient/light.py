@@ -14,7 +14,7 @@ import dataclasses
 import functools
 from inspect import Parameter, Signature
 from reprlib import recursive_repr
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -65,7 +65,7 @@ class _Layout:
 
 
 # A class is looked at when its first object is made, and not at import.
-_layout: Callable[[type[Any]], _Layout] = functools.cache(_Layout)
+_layout = cast("Callable[[type[Any]], _Layout]", functools.cache(_Layout))
 
 
 class _Signed:

@@ -4,7 +4,6 @@ The mapping that `ErrorHandlingSystem` may be given: which keys it has, and what
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, TypeVar
@@ -49,6 +48,8 @@ class Settings:
 
 
 def _unknown(key: object) -> str:
+    import difflib
+
     close = difflib.get_close_matches(str(key), _KEYS, n=1)
     return f"unknown key {key!r}; " + (f"did you mean {close[0]!r}?" if close else f"there are {', '.join(_KEYS)}")
 

@@ -13,6 +13,7 @@ of your own cover those.
 
 from __future__ import annotations
 
+import functools
 import re
 from types import WrapperDescriptorType
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["LIMIT", "REDACTED", "cut", "escape", "hide", "readable", "redact", "safe_repr", "safe_str", "type_name"]
+__all__ = [
+    "LIMIT",
+    "REDACTED",
+    "compiled",
+    "cut",
+    "escape",
+    "hide",
+    "readable",
+    "redact",
+    "safe_repr",
+    "safe_str",
+    "type_name",
+]
 
 LIMIT = 2048
 """The number of characters kept of a text."""
@@ -41,6 +54,14 @@ _name_of: Callable[[type], str] = type.__dict__["__name__"].__get__
 _DEFAULT_STR = BaseException.__str__
 # Those that are as the default one where there is one argument.
 _SHOW_ONE = frozenset({OSError.__str__, ImportError.__str__})
+
+
+@functools.cache
+def compiled(expression: str) -> re.Pattern[str]:
+    """
+    Return *expression*, one of this library's own, compiled when it is first needed and not at import.
+    """
+    return re.compile(expression)
 
 
 # -- Bounded text ---------------------------------------------------------------
@@ -179,7 +200,7 @@ def _pieces(value: Any, limit: int, depth: int) -> Iterator[str]:
 # Controls, DEL and C1; bidi marks, overrides and isolates; line and paragraph
 # separators; invisible spaces, fillers and tags; lone surrogates. Joiners
 # (U+200C, U+200D) stay: scripts and emoji need them.
-_UNSAFE = re.compile(
+_UNSAFE = (
     "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
     "\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
 )
@@ -193,7 +214,7 @@ def escape(text: str) -> str:
     Unsafe characters become visible: ``\n``, ``\r``, ``\t``, ``\x1b``,
     ``\u202e``. Backslashes stay as they are, so this is not reversible.
     """
-    return text if text.isprintable() else _UNSAFE.sub(_visible, text)
+    return text if text.isprintable() else compiled(_UNSAFE).sub(_visible, text)
 
 
 def _visible(match: re.Match[str]) -> str:
@@ -210,8 +231,7 @@ def _visible(match: re.Match[str]) -> str:
 # contain, and what may stand between two parts is bounded.
 
 # Secrets that are known by their looks alone.
-_SHAPES = re.compile(
-    r"""
+_SHAPES = r"""(?x)
       -----BEGIN\ [A-Z ]{0,40}PRIVATE\ KEY-----(?s:.)*?(?:-----END\ [A-Z ]{0,40}-----|\Z)
     | (?<![A-Za-z0-9])(?:
         sk-[\w-]{6,}+
@@ -225,26 +245,21 @@ _SHAPES = re.compile(
       | AIza[\w-]{16,}+
       | eyJ[\w-]{6,}+(?:\.[\w-]*+){0,4}
       )
-    """,
-    re.VERBOSE,
-)
+"""
 
 # scheme://user:password@host
-_USERINFO = re.compile(r"(?<=://)[^\s/?#]*@")
+_USERINFO = r"(?<=://)[^\s/?#]*@"
 
 # The schemes of an Authorization header, wherever they stand. "basic" is a word
 # too: what follows it has to look encoded.
-_SCHEMES = re.compile(
-    r"""
+_SCHEMES = r"""(?x)
     (?<![A-Za-z0-9])
     (?: ((?i:bearer)\s{1,8}) (?!(?i:tokens?|auth\w*+|scheme|header)\b|\[redacted\]) [^\s,;"'<>]++
       | ((?i:basic)\s{1,8}) (?=[a-z]*+[A-Z0-9=+/]) [A-Za-z0-9+/=_.-]{4,}+ )
-    """,
-    re.VERBOSE,
-)
+"""
 
 # Headers whose whole line is secret.
-_HEADERS = re.compile(r"""(?i)(\b(?:cookie|set-cookie|authorization)\s{0,8}:\s{0,8})(?![\s"'\[({])[^\r\n]++""")
+_HEADERS = r"""(?i)(\b(?:cookie|set-cookie|authorization)\s{0,8}:\s{0,8})(?![\s"'\[({])[^\r\n]++"""
 
 _KEY = r"""
     (?: (?: pass(?:word|wd|phrase|code) | pwd | secret | credential | cookie )s?
@@ -254,8 +269,7 @@ _KEY = r"""
     )
     (?: [_-]? (?: id | key | value | data | hash | token | \d{1,4} ) )?
 """
-_KEYED = re.compile(
-    rf"""
+_KEYED = rf"""(?xis)
     ( {_KEY} (?:\\{{0,8}}["'])? \]? \s{{0,8}} (?: => | [:=] ) \s{{0,8}} )
     (?! (?: none | null | true | false ) (?: [\s,;&)\]}}] | \Z ) )
     (?: (?: [bfru]{{0,2}} (?P<open> (\\{{0,8}}) ["'] ) (?: (?!(?P=open)) (?: \\. | . ) )*+ (?P<close> (?P=open) | \Z ) )
@@ -263,9 +277,7 @@ _KEYED = re.compile(
       | (?: (?: bearer | basic | digest | negotiate | token ) \s{{1,8}} )?
         (?P<bare> (?: [^\s&,;] | [,;] (?! \s{{0,8}} ["']? [a-z_][\w.-]{{0,40}} ["']? \s{{0,8}} [:=] ) )++ )
     )
-    """,
-    re.VERBOSE | re.IGNORECASE | re.DOTALL,
-)
+"""
 _CLOSERS = ",;.)]}>\"'"
 
 
@@ -316,11 +328,11 @@ def redact(text: str, patterns: Iterable[str | re.Pattern[str]] = ()) -> str:
             text = text.replace(pattern, REDACTED) if pattern else text
         else:
             text = pattern.sub(REDACTED, cut(text))
-    text = _SHAPES.sub(REDACTED, text)
-    text = _USERINFO.sub(f"{REDACTED}@", text)
-    text = _HEADERS.sub(rf"\1{REDACTED}", text)
-    text = _KEYED.sub(_hide_value, text)
-    return _SCHEMES.sub(lambda match: f"{match[1] or match[2]}{REDACTED}", text)
+    text = compiled(_SHAPES).sub(REDACTED, text)
+    text = compiled(_USERINFO).sub(f"{REDACTED}@", text)
+    text = compiled(_HEADERS).sub(rf"\1{REDACTED}", text)
+    text = compiled(_KEYED).sub(_hide_value, text)
+    return compiled(_SCHEMES).sub(lambda match: f"{match[1] or match[2]}{REDACTED}", text)
 
 
 def _hide_value(match: re.Match[str]) -> str:

@@ -4,7 +4,6 @@ The options of the triggers: which thresholds there are, and how patient they ar
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Mapping
 from typing import Any
@@ -82,6 +81,8 @@ def check_triggers(thresholds: Mapping[str, object], timing: Mapping[str, object
 
 
 def _unknown(key: object) -> str:
+    import difflib
+
     close = difflib.get_close_matches(str(key), _THRESHOLDS.options, n=1, cutoff=0.75)
     remedy = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(_THRESHOLDS.options)}."
     return (

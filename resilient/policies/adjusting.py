@@ -5,7 +5,6 @@ Adjusting a call to a service level: the rules of one function, applied to its a
 from __future__ import annotations
 
 import contextlib
-import difflib
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeAlias
@@ -290,6 +289,8 @@ def _fault(rule: object) -> str | None:
 
 
 def _remedy(parameters: Parameters, name: str) -> str:
+    import difflib
+
     close = difflib.get_close_matches(name, parameters.names, n=1)
     return f"did you mean {close[0]!r}?" if close else f"it takes {_listed(parameters)}"
 

@@ -7,18 +7,16 @@ accepts options (config objects, mappings, files) goes through the same rows.
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 import math
-import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
 from resilient.errors import PolicyError
 from resilient.light import dataclass
-from resilient.text import safe_repr
+from resilient.text import compiled, safe_repr
 
 __all__ = [
     "UNSET",
@@ -154,6 +152,8 @@ class OptionTable:
         return f"@{self.kind}({', '.join(shown)})" if shown else f"@{self.kind}"
 
     def _did_you_mean(self, keyword: str) -> str:
+        import difflib
+
         close = difflib.get_close_matches(keyword, self._names, n=1)
         if close:
             return f"; did you mean {close[0]!r}?"
@@ -233,7 +233,7 @@ def fraction(*, zero: bool = False) -> Check:
 
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h)\s*")
+_DURATION = r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h)\s*"
 
 
 def parse_duration(value: object) -> object:
@@ -245,7 +245,7 @@ def parse_duration(value: object) -> object:
     if isinstance(value, timedelta):
         return value.total_seconds()
     if isinstance(value, str):
-        found = _DURATION.fullmatch(value)
+        found = compiled(_DURATION).fullmatch(value)
         if found:
             return float(found[1]) * _UNITS[found[2]]
     return value

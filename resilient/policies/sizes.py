@@ -5,11 +5,11 @@ The forms that quality and picture sizes come in, and how each gets smaller.
 from __future__ import annotations
 
 import math
-import re
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
 from resilient.levels import DegradationLevel
+from resilient.text import compiled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,7 @@ _GRID = 8
 _LEVELS = len(DegradationLevel)
 # Nine digits at most: a longer number is no side, and costs time to read.
 _LONGEST = 10**9 - 1
-_SIDES = re.compile(r"([1-9][0-9]{0,8})(\s*[xX×]\s*)([1-9][0-9]{0,8})")  # noqa: RUF001 - people do write it
+_SIDES = r"([1-9][0-9]{0,8})(\s*[xX×]\s*)([1-9][0-9]{0,8})"  # noqa: RUF001 - people do write it
 
 
 def is_number(value: object) -> TypeGuard[int | float]:
@@ -94,7 +94,7 @@ def resized(value: Any, factor: float) -> Any:
     if factor >= 1:
         return value
     if isinstance(value, str):
-        sides = _SIDES.fullmatch(value) if type(value) is str else None
+        sides = compiled(_SIDES).fullmatch(value) if type(value) is str else None
         if sides is None:
             # The small number: 1 - 0.8 is not exactly 0.2.
             return RESOLUTIONS.down(value, math.ceil((1 - factor) * _LEVELS - 1e-9))
