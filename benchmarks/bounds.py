@@ -71,9 +71,8 @@ BOUNDS = {
     "function": Bound(4.0, held=14.5),
     "window": Bound(1.0),
     "errors": Bound(500.0),
-    # Over importing wrapt, tenacity and pybreaker. Held: forty dataclasses are
-    # made at import, and the facade and all playbooks are loaded with it.
-    "import": Bound(1.3, held=1.9),
+    # The decorators, over importing wrapt, tenacity and pybreaker.
+    "import": Bound(1.3),
     "snapshot": target(500.0),
     "large snapshot": target(5000.0),
     # 250,000 a second.

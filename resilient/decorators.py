@@ -22,7 +22,7 @@ from resilient.policies.circuit import CIRCUIT_OPTIONS
 from resilient.policies.circuit import check_together as check_circuit
 from resilient.policies.fallback import FALLBACK_OPTIONS, as_fallbacks
 from resilient.policies.options import Option, OptionTable, describe, text
-from resilient.policies.recovery import RECOVERY_OPTIONS
+from resilient.policies.recovery_options import RECOVERY_OPTIONS
 from resilient.policies.retry_options import RETRY_OPTIONS, check_together, merge
 from resilient.registry import Registry
 from resilient.specs import CircuitSpec, DegradeSpec, FallbackSpec, RecoverSpec, RetrySpec

@@ -17,7 +17,8 @@ from resilient.policies.base import Returned
 from resilient.policies.circuit import CircuitPolicy
 from resilient.policies.fallback import FallbackPolicy, offer
 from resilient.policies.options import boolean, describe, is_async, same, text
-from resilient.policies.recovery import RECOVERY_OPTIONS, RecoverPolicy
+from resilient.policies.recovery import RecoverPolicy
+from resilient.policies.recovery_options import RECOVERY_OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

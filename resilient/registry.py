@@ -11,24 +11,24 @@ from weakref import WeakSet
 from resilient.analytics.recorder import ErrorAnalytics
 from resilient.classify import Classifier
 from resilient.clock import SYSTEM_CLOCK, SYSTEM_RNG
-from resilient.control.degradation import GracefulDegradation
 from resilient.control.signals import LatencyWindow, OperationRatio
 from resilient.errorinfo import ErrorCategory
 from resilient.errors import PolicyError
 from resilient.events import LevelChanged
 from resilient.forks import survives_fork
-from resilient.health import HealthSnapshot, take_snapshot
 from resilient.hub import Hub
-from resilient.playbooks.procedure import RecoveryProcedure
 from resilient.policies.options import describe
 from resilient.shelves import Shelves, not_a_text
+from resilient.snapshot import HealthSnapshot, take_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from resilient.clock import Clock, Rng
+    from resilient.control.degradation import GracefulDegradation
     from resilient.events import Event
     from resilient.operation import Operation
+    from resilient.playbooks.procedure import RecoveryProcedure
     from resilient.policies.base import Raised
 
 __all__ = ["Registry", "default_registry", "health", "swap_default"]
@@ -62,21 +62,10 @@ class Registry(Shelves):
         self.analytics: ErrorAnalytics = ErrorAnalytics(clock=clock)
         self.classifier: Classifier = Classifier(clock=clock, report=self._report)
         self.hub: Hub = Hub(clock=clock, rng=rng, classifier=self.classifier, analytics=self.analytics)
-        self.playbooks: RecoveryProcedure = RecoveryProcedure(clock=clock, registry=self)
         self._operations = 0
         self._ratio = OperationRatio(clock, lambda: self._operations, self._count_failed)
         self.latency: LatencyWindow = LatencyWindow(clock)
-        self.degradation: GracefulDegradation = GracefulDegradation(
-            clock=clock,
-            emit=self.hub.deliver,
-            wants=lambda: self.hub.wants(LevelChanged),
-            report=self._report,
-            error_rate=self.analytics.get_error_rate,
-            failure_ratio=self.failure_ratio,
-            latency_p95=self.latency.p95,
-            watch_latency=lambda watched: self.hub.watch_latency(self.latency.observe if watched else None),
-        )
-        self.hub.evaluate = self.degradation.evaluate
+        self._parts: dict[str, Any] = {}
         self._counters: WeakSet[_Counter] = WeakSet()
         # Who wants the level to follow memory failures.
         self._lowering: set[object] = set()
@@ -95,9 +84,52 @@ class Registry(Shelves):
     def _renew_locks(self) -> None:
         super()._renew_locks()
         self._lock = threading.RLock()
-        for part in (self.analytics, self.hub, self.playbooks):
+        for part in (self.analytics, self.hub, *self._parts.values()):
             part._renew_locks()  # noqa: SLF001 - one convention, all the way down
-        self.degradation.renew_locks()
+
+    # -- parts that not every program uses -----------------------------------
+
+    @property
+    def playbooks(self) -> RecoveryProcedure:
+        """
+        The recovery playbooks, loaded when they are first asked for: by ``@recoverable``, at decoration.
+        """
+        return self._part("playbooks", self._make_playbooks)  # type: ignore[no-any-return]
+
+    @property
+    def degradation(self) -> GracefulDegradation:
+        """
+        The service levels, loaded when they are first asked for: by ``@degradable``, at decoration.
+        """
+        return self._part("degradation", self._make_degradation)  # type: ignore[no-any-return]
+
+    def _part(self, name: str, make: Callable[[], Any]) -> Any:
+        part = self._parts.get(name)
+        if part is None:
+            # In one step: of two threads, or of a signal handler and what it interrupts, both go on with the same.
+            part = self._parts.setdefault(name, make())
+            if name == "degradation":
+                self.hub.evaluate = part.evaluate
+        return part
+
+    def _make_playbooks(self) -> RecoveryProcedure:
+        from resilient.playbooks.procedure import RecoveryProcedure
+
+        return RecoveryProcedure(clock=self.hub.clock, registry=self)
+
+    def _make_degradation(self) -> GracefulDegradation:
+        from resilient.control.degradation import GracefulDegradation
+
+        return GracefulDegradation(
+            clock=self.hub.clock,
+            emit=self.hub.deliver,
+            wants=lambda: self.hub.wants(LevelChanged),
+            report=self._report,
+            error_rate=self.analytics.get_error_rate,
+            failure_ratio=self.failure_ratio,
+            latency_p95=self.latency.p95,
+            watch_latency=lambda watched: self.hub.watch_latency(self.latency.observe if watched else None),
+        )
 
     # -- listening and reading -----------------------------------------------
 
@@ -142,8 +174,8 @@ class Registry(Shelves):
         Zero all counts, close all circuits, set every level to FULL; registrations stay.
         """
         self.analytics.reset()
-        self.playbooks.reset()
-        self.degradation.reset()
+        for part in list(self._parts.values()):
+            part.reset()
         self.latency.reset()
         for circuit in self.circuits.values():
             circuit.reset()
@@ -170,11 +202,19 @@ class Registry(Shelves):
             What takes this back. However many ask for it, one failure is one step.
         """
         token = object()
+        # Now, for a call that runs out of memory is no time to load anything.
+        degradation = self.degradation
+
+        def lower(op: Operation, outcome: Raised) -> None:
+            # What failed inside of another operation may yet be resolved by that one.
+            if op.verdict(outcome).category is ErrorCategory.MEMORY and op.parent is None:
+                degradation.lower_for(f"{op.function} ran out of memory, and nothing resolved it")
+
         with self._lock:
             self._lowering.add(token)
             # Not by listening to `OperationFailed`: somebody who listens makes
             # an open circuit build an event for each call that it rejects.
-            self.hub.unresolved = self._lower
+            self.hub.unresolved = lower
 
         def take_back() -> None:
             with self._lock:
@@ -183,11 +223,6 @@ class Registry(Shelves):
                     self.hub.unresolved = None
 
         return take_back
-
-    def _lower(self, op: Operation, outcome: Raised) -> None:
-        # What failed inside of another operation may yet be resolved by that one.
-        if op.verdict(outcome).category is ErrorCategory.MEMORY and op.parent is None:
-            self.degradation.lower_for(f"{op.function} ran out of memory, and nothing resolved it")
 
 
 def _check(name: object, clock: object, rng: object) -> None:

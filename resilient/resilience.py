@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 from resilient import modes
 from resilient.drivers import stripped
 from resilient.errors import PolicyError
-from resilient.outcome import Outcome
 from resilient.policies.options import describe
 from resilient.registry import default_registry
 from resilient.specs import Site
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from resilient.counting import Stats
     from resilient.gates import Bound
     from resilient.operation import Operation
+    from resilient.outcome import Outcome
     from resilient.pipeline import Pipeline
     from resilient.registry import Registry
     from resilient.specs import Spec
@@ -204,6 +204,8 @@ class Resilience(Generic[P, R]):
             # The raw function was called, past the plan that would have counted.
             op.attempts = op.attempts or 1
             op.route = op.route if error is None else "failed"
+        from resilient.outcome import Outcome
+
         return Outcome(
             value=value,
             error=error,

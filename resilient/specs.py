@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING, Any
 from resilient.chain import FallbackChain
 from resilient.errors import PolicyError
 from resilient.levels import DegradationLevel
-from resilient.policies.adjusting import Adjuster
 from resilient.policies.circuit import CircuitPolicy
-from resilient.policies.degradation import DegradePolicy
 from resilient.policies.fallback import FALLBACK_OPTIONS, Fallback, FallbackPolicy
-from resilient.policies.recovery import RECOVERY_OPTIONS, RecoverPolicy
+from resilient.policies.recovery_options import RECOVERY_OPTIONS
 from resilient.policies.retry import RETRY_OPTIONS, RetryPolicy
 from resilient.policies.retry_options import check_colour
 
@@ -25,6 +23,7 @@ if TYPE_CHECKING:
 
     from resilient.breaker import CircuitBreaker
     from resilient.gates import Bound
+    from resilient.policies.adjusting import Adjuster
     from resilient.policies.rules import Rule
     from resilient.registry import Registry
     from resilient.resilience import Resilience
@@ -226,6 +225,8 @@ class DegradeSpec(Spec):
         self.rules: dict[str, Rule | bool] = dict(rules)
 
     def _adjuster(self, fn: Callable[..., Any], name: str, report: Callable[[str, Exception], None] | None) -> Adjuster:
+        from resilient.policies.adjusting import Adjuster
+
         return Adjuster(
             fn,
             self.rules,  # type: ignore[arg-type]  # True is refused there, with the remedy
@@ -245,6 +246,8 @@ class DegradeSpec(Spec):
         """
         Return the degradation policy at *site*.
         """
+        from resilient.policies.degradation import DegradePolicy
+
         registry = site.registry
 
         def report(rule: str, error: Exception) -> None:
@@ -268,5 +271,9 @@ class RecoverSpec(Spec):
         """
         Return the recovery policy at *site*.
         """
+        from resilient.policies.recovery import RecoverPolicy
+
+        # Now, at decoration: a failing call is no time to load anything.
+        _ = site.registry.playbooks
         options = {**RECOVERY_OPTIONS.defaults(), **self.given}
         return RecoverPolicy(options, site.registry, is_async=site.is_async)

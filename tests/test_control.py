@@ -981,7 +981,7 @@ def test_fresh_locks(degradation):
     """
     before = (overrides._active.lock, degradation.lock, degradation._delivering)
     degradation._looking = True
-    overrides._active.renew_locks()
+    overrides._active._renew_locks()
     after = (overrides._active.lock, degradation.lock, degradation._delivering)
 
     assert not [old for old, new in zip(before, after, strict=True) if old is new]

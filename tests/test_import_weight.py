@@ -1,5 +1,5 @@
 """
-What `import resilient` loads, and what it leaves until it is used.
+What importing the library loads, and what it leaves until it is used.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import json, sys
 sys.modules.update(dict.fromkeys(("redis", "tornado")))
 before = set(sys.modules)
 import resilient
+from resilient import circuit, degradable, fallback_chain, recoverable, retry
 {then}
 print(json.dumps(sorted(set(sys.modules) - before)))
 """
@@ -29,7 +30,7 @@ print(json.dumps(sorted(set(sys.modules) - before)))
 
 def modules_after(then=""):
     """
-    Return the modules that a fresh interpreter has loaded after `import resilient` and *then*.
+    Return the modules that a fresh interpreter has loaded after importing the decorators and *then*.
     """
     done = subprocess.run(
         [sys.executable, "-c", LIST_MODULES.format(then=then)], check=True, capture_output=True, text=True
@@ -75,6 +76,56 @@ def test_import_leaves_the_test_tools_alone(imported, module):
     What is there for tests is loaded by tests.
     """
     assert module not in imported
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "resilient.control.degradation",
+        "resilient.outcome",
+        "resilient.playbooks.procedure",
+        "resilient.policies.adjusting",
+        "resilient.policies.recovery",
+        "resilient.system",
+    ],
+)
+def test_decorators_leave_alone_what_not_every_program_uses(imported, module):
+    """
+    Service levels, playbooks and the facade are loaded where they are used.
+    """
+    assert module not in imported
+
+
+def test_the_package_alone_loads_nothing():
+    """
+    ``import resilient`` loads no other module of its own: names are loaded when they are asked for.
+    """
+    code = "import sys, resilient; print(sorted(name for name in sys.modules if name.startswith('resilient')))"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+
+    assert done.stdout.strip() == "['resilient']"
+
+
+def test_a_failing_call_loads_nothing():
+    """
+    What a failing call needs is loaded at decoration: a signal handler, or a forked child, may be in the middle of it.
+    """
+    then = """
+def lost(quality=1.0):
+    raise MemoryError("cuda out of memory")
+
+def saved(quality=1.0):
+    return quality
+
+run = degradable(fallback_chain(saved)(recoverable(retry(max_attempts=2, initial_delay=0.0)(circuit(lost)))))
+lower = resilient.default_registry().lower_after_memory_failures()
+loaded = set(sys.modules)
+assert run() == 1.0
+late = sorted(name for name in set(sys.modules) - loaded)
+assert not late, late
+"""
+
+    assert "resilient.policies.recovery" in modules_after(then)
 
 
 def test_decorated_calls_load_nothing_more_of_others():

@@ -75,11 +75,11 @@ class AutomaticLevels(Levels):
         self._look_at = -math.inf
         self._passed_over = 0
 
-    def renew_locks(self) -> None:
+    def _renew_locks(self) -> None:
         """
         Take fresh locks: in a forked child the old ones may be held for ever.
         """
-        super().renew_locks()
+        super()._renew_locks()
         self._looking = False
 
     def configure_triggers(

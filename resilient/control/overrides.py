@@ -43,7 +43,7 @@ class Affected(Owner, Protocol):
     What joins for as long as it lives.
     """
 
-    def renew_locks(self) -> None:
+    def _renew_locks(self) -> None:
         """
         Take fresh locks, in a forked child.
         """
@@ -135,17 +135,17 @@ class _Active:
         for levels in everyone:
             levels.refresh()
 
-    def renew_locks(self) -> None:
+    def _renew_locks(self) -> None:
         self.lock = threading.RLock()
         for levels in self.everyone:
-            levels.renew_locks()
+            levels._renew_locks()  # noqa: SLF001 - one convention, all the way down
 
 
 _active = _Active()
 _current: ContextVar[at_level | None] = ContextVar("resilient.at_level", default=None)
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch - not on Windows
-    os.register_at_fork(after_in_child=_active.renew_locks)
+    os.register_at_fork(after_in_child=_active._renew_locks)  # noqa: SLF001 - as above
 
 
 def _innermost() -> at_level | None:

@@ -167,10 +167,10 @@ class Levels:
         # A scope that nobody holds is forgotten, but not while it is lowered.
         self._scopes: WeakValueDictionary[str, Scope] = WeakValueDictionary()
         self._lowered: dict[str, Scope] = {}
-        self.renew_locks()
+        self._renew_locks()
         join(self)
 
-    def renew_locks(self) -> None:
+    def _renew_locks(self) -> None:
         """
         Take fresh locks: in a forked child the old ones may be held for ever.
         """

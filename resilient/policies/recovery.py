@@ -14,7 +14,7 @@ from resilient.events import RecoveryRun
 from resilient.playbooks.context import RecoveryContext
 from resilient.policies.arguments import Parameters
 from resilient.policies.base import Plan, Raised, Returned, traceback_of
-from resilient.policies.options import Option, OptionTable, integer
+from resilient.policies.recovery_options import RECOVERY_OPTIONS
 from resilient.policies.rules import equal
 
 if TYPE_CHECKING:
@@ -25,24 +25,6 @@ if TYPE_CHECKING:
     from resilient.registry import Registry
 
 __all__ = ["RECOVERY_OPTIONS", "RecoverPolicy"]
-
-_CATEGORIES = {category.value for category in ErrorCategory}
-
-
-def _playbook(value: object) -> str | None:
-    if isinstance(value, ErrorCategory):
-        return value.value
-    if value is None or (isinstance(value, str) and value in _CATEGORIES):
-        return value
-    msg = f"must be a category, one of {', '.join(sorted(_CATEGORIES))}, or None"
-    raise ValueError(msg)
-
-
-RECOVERY_OPTIONS = OptionTable(
-    "recoverable",
-    Option("playbook", _playbook, None, "the category whose playbook is walked; None: the error's own"),
-    Option("max_runs", integer(minimum=1), 3, "further calls at most"),
-)
 
 
 class RecoverPolicy:
