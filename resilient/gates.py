@@ -150,14 +150,11 @@ class Stack:
 
         Calls in flight go on under the policies they began with.
         """
-        plans: Callable[..., Plan] = attempt
-        for policy in reversed(policies):
-            plans = functools.partial(policy.plan, inner=plans)
         gates = (*(one.gate for one in policies if one.gate is not None), hub)
         with self._lock:
             self.hub = hub
             self.policies = tuple(policies)
-            self._plans = plans
+            self._plans = _step(0) if policies else attempt
             self._gates = gates
             self._timed = any(one.timed for one in policies)
             self._judged = any(getattr(one, "judges_results", False) for one in policies)
@@ -186,6 +183,22 @@ class Stack:
             timed = self._timed or any(gate.timed for gate in self._gates)
             self.ticket = self._last
             self.quiet = None if timed else self._last
+
+
+@functools.cache
+def _step(depth: int) -> Callable[..., Plan]:
+    """
+    Return the plan of the policy at *depth*, 0 being the outermost, of whatever stack an operation goes through.
+
+    All pipelines share it: a chain of functions for each would be a quarter of what a function takes.
+    """
+
+    def step(op: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Plan:
+        policies = op.policies
+        inner = attempt if depth + 1 == len(policies) else _step(depth + 1)
+        return policies[depth].plan(op, args, kwargs, inner)
+
+    return step
 
 
 def _outermost_circuit(policies: Sequence[Bound]) -> Any:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from resilient.classify import Classification
     from resilient.clock import Clock
     from resilient.events import Event
-    from resilient.gates import Gate, Token
+    from resilient.gates import Bound, Gate, Token
     from resilient.hub import Hub
     from resilient.pipeline import Pipeline
     from resilient.policies.adjusting import Adjuster
@@ -59,6 +59,7 @@ class Operation:
         "level_override",
         "number",
         "pipeline",
+        "policies",
         "rejected",
         "replayed",
         "retries",
@@ -70,6 +71,8 @@ class Operation:
 
     def __init__(self, pipeline: Pipeline, number: int, fn: Callable[..., Any], function: str) -> None:
         self.pipeline: Pipeline = pipeline
+        # Those in force now: a call goes on under the policies it began with.
+        self.policies: tuple[Bound, ...] = pipeline.policies
         self.hub: Hub = pipeline.hub
         self.clock: Clock = pipeline.hub.clock
         self.number: int = number

@@ -9,7 +9,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from resilient.policies.base import Plan, Raised, Returned
-from resilient.policies.matching import Matcher, matcher
+from resilient.policies.matching import ANY, Matcher, matcher
 from resilient.policies.options import (
     Option,
     OptionTable,
@@ -99,7 +99,7 @@ CIRCUIT_OPTIONS = OptionTable(
     Option("slow_call_rate", fraction(), 1.0, "with slow_call: the fraction of slow calls that opens"),
     Option("critical", boolean, False, "while it is open, health is 'fail'"),  # noqa: FBT003 - an option's default
     Option("mode", choice("on", "disabled", "metrics_only"), "on", "whether it rejects, and whether it records"),
-    Option("counts", matcher, Matcher((Exception,)), "what is a failure: types, a predicate or category names"),
+    Option("counts", matcher, ANY, "what is a failure: types, a predicate or category names"),
     Option("ignore", matcher, Matcher(), "what is neither failure nor success; wins over counts"),
     Option("listeners", _listeners, (), "pybreaker listener objects"),
 )

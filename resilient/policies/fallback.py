@@ -14,7 +14,7 @@ from resilient.errors import FallbackChainExhaustedError, PolicyError
 from resilient.events import FallbackUsed
 from resilient.light import dataclass
 from resilient.policies.base import Call, Command, Outcome, Plan, Raised, Returned, behind, traceback_of
-from resilient.policies.matching import Errors, Matcher, matcher
+from resilient.policies.matching import ANY, Errors, Matcher, matcher
 from resilient.policies.options import Option, OptionTable, callable_or_none, describe, is_async, number, text
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from resilient.operation import Operation
 
 __all__ = ["FALLBACK_OPTIONS", "Fallback", "FallbackPolicy", "as_fallback", "as_fallbacks", "offer", "offered"]
-
-_ANY = Matcher((Exception,))
 
 # How far down an error's causes frames are freed.
 _DEPTH = 8
@@ -52,7 +50,7 @@ def _quality(value: object) -> float | None:
 FALLBACK_OPTIONS = OptionTable(
     "fallback_chain",
     Option("name", _optional_text, None, "its name; a chain with one is in registry.chains"),
-    Option("on", matcher, _ANY, "which errors it stands in for: types, a predicate or category names"),
+    Option("on", matcher, ANY, "which errors it stands in for: types, a predicate or category names"),
 )
 
 ENTRY_OPTIONS = OptionTable(
@@ -174,7 +172,7 @@ class FallbackPolicy:
     gate = None
     timed = False
 
-    def __init__(self, chain: FallbackChain, on: Matcher = _ANY) -> None:
+    def __init__(self, chain: FallbackChain, on: Matcher = ANY) -> None:
         self.chain = chain
         self.on = on
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from resilient.classification.rules import Classification
 
-__all__ = ["Errors", "Matcher", "matcher"]
+__all__ = ["ANY", "Errors", "Matcher", "matcher"]
 
 _One: TypeAlias = type[BaseException] | str | ErrorCategory | Callable[[Exception], object]
 
@@ -80,6 +80,12 @@ class Matcher:
         return parts[0] if len(parts) == 1 else f"({', '.join(parts)})"
 
 
+_NONE: frozenset[ErrorCategory] = frozenset()
+
+# What nearly everybody means, once for all.
+ANY = Matcher((Exception,))
+
+
 def matcher(value: object) -> Matcher:
     """
     Check for exception types, category names or a predicate, one or several.
@@ -87,6 +93,8 @@ def matcher(value: object) -> Matcher:
     Raises:
         ValueError: *value* is something else.
     """
+    if value is Exception:
+        return ANY
     if isinstance(value, Matcher):
         return value
     several = isinstance(value, Iterable) and not isinstance(value, str | type)
@@ -113,7 +121,7 @@ def matcher(value: object) -> Matcher:
             predicates.append(one)
     # In an order that does not depend on a set's: matchers are compared.
     ordered = sorted(types, key=lambda one: (one.__module__, one.__qualname__))
-    return Matcher(tuple(ordered), frozenset(categories), tuple(predicates))
+    return Matcher(tuple(ordered), frozenset(categories) if categories else _NONE, tuple(predicates))
 
 
 def _exception_type(one: type) -> type[Exception]:

@@ -124,7 +124,7 @@ class RecoverPolicy:
             return ctx.args, ctx.kwargs
         op.level_override = op.level = override
         # A `DegradePolicy` below adjusts by itself when it is called; one above has been.
-        above = itertools.takewhile(lambda policy: policy is not self, op.pipeline.policies)
+        above = itertools.takewhile(lambda policy: policy is not self, op.policies)
         if op.adjusted is not None and any(policy.kind == "degradable" for policy in above):
             adjuster, args, kwargs = op.adjusted
             _, _, changes = adjuster.adjust(override, args, dict(kwargs))
