@@ -32,8 +32,9 @@ from resilient.registry import default_registry
 from resilient.resilience import AsyncResilience, Resilience
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
+    from resilient.gates import Bound
     from resilient.registry import Registry
     from resilient.specs import Spec
 
@@ -164,7 +165,7 @@ def _fused(below: Resilience[..., Any], spec: Spec, registry: Registry | None, *
         # Who holds on to the function below, and decorates it twice, has two functions.
         replaces=below.replaces and below.has_name,
         linted=linted,
-        reuse=dict(zip(below.specs, below.policies, strict=True)) if stays else None,
+        reuse=below.policies if stays else (),
         name=below.pipeline.name if stays and below.has_name else None,
     )
     # Only now: where that has failed, the function below is as it was.
@@ -180,7 +181,7 @@ def _build(
     chosen: Registry | None = None,
     replaces: bool = True,
     linted: bool = False,
-    reuse: Mapping[Spec, Any] | None = None,
+    reuse: tuple[Bound, ...] = (),
     name: str | None = None,
 ) -> Any:
     awaits = is_async(fn)

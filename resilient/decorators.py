@@ -37,6 +37,9 @@ __all__ = ["circuit", "degradable", "fallback_chain", "recoverable", "retry"]
 
 Face = TypeVar("Face")
 
+# What bare decorators leave, the same on every function.
+_RETRY, _CIRCUIT, _DEGRADE, _RECOVER = RetrySpec({}), CircuitSpec(None, {}), DegradeSpec({}, {}), RecoverSpec({})
+
 
 def _signed(
     face: Callable[..., Face], table: OptionTable, *positional: str, rest: str | None = None
@@ -161,7 +164,7 @@ def retry(config: Any = None, /, **options: Any) -> Any:  # noqa: D417 - each op
         msg = f"@retry takes what it retries by keyword; write @retry(on={config.__name__})"
         raise DecorationError(msg)
     elif _is_target("retry", config, options):
-        return decorate(config, RetrySpec({}), None)
+        return decorate(config, _RETRY, None)
     else:
         problems = _no_position("retry", config, "max_attempts=5")
 
@@ -225,7 +228,7 @@ def circuit(name: Any = None, config: Any = None, /, **options: Any) -> Any:  # 
     if isinstance(name, CircuitBreakerConfig) and config is None:
         name, config = None, name
     if _is_target("circuit", name, options):
-        return decorate(name, CircuitSpec(None, {}), None)
+        return decorate(name, _CIRCUIT, None)
     base: Mapping[str, Any] = {}
     problems: list[str] = []
     try:
@@ -280,7 +283,10 @@ def fallback_chain(
         DecorationError: At decoration: the target cannot carry policies. At the
             first call of a function under a bare ``@fallback_chain``.
     """
-    options = {"name": name, "on": on, "registry": registry, **unknown}
+    options = {"registry": registry, **unknown}
+    # What is as by default needs no place on each function.
+    options |= {} if name is None else {"name": name}
+    options |= {} if on is Exception else {"on": on}
     if not entries:
         msg = f"@fallback_chain has nothing to fall back to; {_WRITE}"
         raise PolicyError(msg)
@@ -347,7 +353,7 @@ def degradable(target: Any = None, /, **options: Any) -> Any:  # noqa: D417 - ea
         DecorationError: At decoration: the target cannot carry policies.
     """
     if _is_target("degradable", target, options):
-        return decorate(target, DegradeSpec({}, {}), None)
+        return decorate(target, _DEGRADE, None)
     problems = _no_position("degradable", target, "steps=scale()")
 
     def decorator(fn: F) -> F:
@@ -384,7 +390,7 @@ def recoverable(target: Any = None, /, **options: Any) -> Any:  # noqa: D417 - e
         DecorationError: At decoration: the target cannot carry policies.
     """
     if _is_target("recoverable", target, options):
-        return decorate(target, RecoverSpec({}), None)
+        return decorate(target, _RECOVER, None)
     problems = _no_position("recoverable", target, "max_runs=1")
 
     def decorator(fn: F) -> F:

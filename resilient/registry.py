@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from resilient.clock import Clock, Rng
     from resilient.control.degradation import GracefulDegradation
     from resilient.events import Event
+    from resilient.gates import Bound
     from resilient.operation import Operation
     from resilient.playbooks.procedure import RecoveryProcedure
     from resilient.policies.base import Raised
@@ -66,6 +67,7 @@ class Registry(Shelves):
         self._ratio = OperationRatio(clock, lambda: self._operations, self._count_failed)
         self.latency: LatencyWindow = LatencyWindow(clock)
         self._parts: dict[str, Any] = {}
+        self._plain: dict[str, Bound] = {}
         self._counters: WeakSet[_Counter] = WeakSet()
         # Who wants the level to follow memory failures.
         self._lowering: set[object] = set()
@@ -102,6 +104,13 @@ class Registry(Shelves):
         The service levels, loaded when they are first asked for: by ``@degradable``, at decoration.
         """
         return self._part("degradation", self._make_degradation)  # type: ignore[no-any-return]
+
+    def plain(self, kind: str, make: Callable[[], Bound]) -> Bound:
+        """
+        Return the policy of all functions here whose decorator *kind* was given nothing; *make* makes it.
+        """
+        policy = self._plain.get(kind)
+        return self._plain.setdefault(kind, make()) if policy is None else policy
 
     def _part(self, name: str, make: Callable[[], Any]) -> Any:
         part = self._parts.get(name)

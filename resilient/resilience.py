@@ -16,7 +16,7 @@ from resilient.specs import Site
 from resilient.surroundings import carries
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Mapping
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from resilient.counting import Stats
     from resilient.gates import Bound
@@ -99,13 +99,13 @@ class Resilience(Generic[P, R]):
         """
         return self.pipeline.policies
 
-    def bind(self, registry: Registry, reuse: Mapping[Spec, Bound] | None = None, name: str | None = None) -> None:
+    def bind(self, registry: Registry, reuse: tuple[Bound, ...] = (), name: str | None = None) -> None:
         """
         Put the function on *registry*.
 
         Args:
             registry: The registry.
-            reuse: Policies that are bound there already, by spec.
+            reuse: The innermost policies, where they are bound there already.
             name: Its name there; None: its own, with a number where that is taken.
 
         Raises:
@@ -113,7 +113,6 @@ class Resilience(Generic[P, R]):
         """
         fn = self.pipeline.fn
         assert fn is not None  # noqa: S101 - a decorated function's pipeline has its function
-        reuse = reuse or {}
         functions = registry.functions
         replaced = None
         # Two functions of one name must not find the same number free.
@@ -127,7 +126,7 @@ class Resilience(Generic[P, R]):
         replaces = self.replaces and name == self.name
         site = Site(fn, name, registry, is_async=self.is_async, replaces=replaces, replaced=replaced)
         try:
-            policies = [reuse[spec] if spec in reuse else spec.bind(site) for spec in self.specs]
+            policies = [*(spec.bind(site) for spec in self.specs[: len(self.specs) - len(reuse)]), *reuse]
         except BaseException:
             del functions.weak[name]
             if before is not None:

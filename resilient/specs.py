@@ -64,15 +64,21 @@ class Site:
         self.replaced: Resilience[..., Any] | None = replaced
 
 
+# What most decorators are given; never changed. Plain, so that specs can be pickled.
+_NOTHING: Mapping[str, Any] = {}
+
+
 class Spec:
     """
     The base of specs: a kind, and the checked options that were given.
     """
 
+    __slots__ = ("given",)
+
     kind: str
 
     def __init__(self, given: Mapping[str, Any]) -> None:
-        self.given: dict[str, Any] = dict(given)
+        self.given: Mapping[str, Any] = dict(given) if given else _NOTHING
 
     def check(self, fn: Callable[..., Any], name: str, *, is_async: bool) -> None:
         """
@@ -94,6 +100,8 @@ class RetrySpec(Spec):
     What ``@retry`` was given.
     """
 
+    __slots__ = ()
+
     kind = "retry"
 
     def check(self, fn: Callable[..., Any], name: str, *, is_async: bool) -> None:  # noqa: ARG002 - Spec's signature
@@ -108,7 +116,11 @@ class RetrySpec(Spec):
         """
         Return the retry policy at *site*.
         """
-        return RetryPolicy({**RETRY_OPTIONS.defaults(), **self.given}, site.registry.hub)
+        hub = site.registry.hub
+        if self.given:
+            return RetryPolicy(RETRY_OPTIONS.filled(self.given), hub)
+        # Nothing in it belongs to a function: all that are retried plainly share one.
+        return site.registry.plain(self.kind, lambda: RetryPolicy(RETRY_OPTIONS.filled({}), hub))
 
 
 class CircuitSpec(Spec):
@@ -119,6 +131,8 @@ class CircuitSpec(Spec):
         name: The circuit's name; None: the function's own.
         given: The checked options.
     """
+
+    __slots__ = ("name",)
 
     kind = "circuit"
 
@@ -170,6 +184,8 @@ class FallbackSpec(Spec):
         given: The checked options.
     """
 
+    __slots__ = ("entries",)
+
     kind = "fallback_chain"
 
     def __init__(self, entries: tuple[Fallback, ...], given: Mapping[str, Any]) -> None:
@@ -218,13 +234,15 @@ class DegradeSpec(Spec):
         given: ``scope``, ``only_below`` and ``floor``, where given.
     """
 
+    __slots__ = ("rules",)
+
     kind = "degradable"
 
     def __init__(self, rules: Mapping[str, Rule | bool], given: Mapping[str, Any]) -> None:
         super().__init__(given)
-        self.rules: dict[str, Rule | bool] = dict(rules)
+        self.rules: Mapping[str, Rule | bool] = dict(rules) if rules else _NOTHING
 
-    def _adjuster(self, fn: Callable[..., Any], name: str, report: Callable[[str, Exception], None] | None) -> Adjuster:
+    def _adjuster(self, fn: Callable[..., Any], name: str) -> Adjuster:
         from resilient.policies.adjusting import Adjuster
 
         return Adjuster(
@@ -233,14 +251,13 @@ class DegradeSpec(Spec):
             where=f"@degradable on {name}",
             only_below=self.given.get("only_below"),
             floor=self.given.get("floor"),
-            report=report,
         )
 
     def check(self, fn: Callable[..., Any], name: str, *, is_async: bool) -> None:  # noqa: ARG002 - Spec's signature
         """
         Refuse rules that the function has no parameter for.
         """
-        self._adjuster(fn, name, None)
+        self._adjuster(fn, name)
 
     def bind(self, site: Site) -> Bound:
         """
@@ -249,11 +266,7 @@ class DegradeSpec(Spec):
         from resilient.policies.degradation import DegradePolicy
 
         registry = site.registry
-
-        def report(rule: str, error: Exception) -> None:
-            registry.hub.report(f"rule {rule!r} of @degradable on {site.name}", error)
-
-        adjuster = self._adjuster(site.fn, site.name, report)
+        adjuster = self._adjuster(site.fn, site.name)
         for feature in adjuster.features():
             level = getattr(adjuster.rules[feature], "level", DegradationLevel.FULL)
             registry.degradation.register_feature(feature, level)
@@ -265,6 +278,8 @@ class RecoverSpec(Spec):
     What ``@recoverable`` was given.
     """
 
+    __slots__ = ()
+
     kind = "recoverable"
 
     def bind(self, site: Site) -> Bound:
@@ -275,5 +290,4 @@ class RecoverSpec(Spec):
 
         # Now, at decoration: a failing call is no time to load anything.
         _ = site.registry.playbooks
-        options = {**RECOVERY_OPTIONS.defaults(), **self.given}
-        return RecoverPolicy(options, site.registry, is_async=site.is_async)
+        return RecoverPolicy(RECOVERY_OPTIONS.filled(self.given), site.registry, is_async=site.is_async)

@@ -470,7 +470,7 @@ def test_repr_tells_the_rules():
     """
     follow = adjuster(lambda steps: steps, {"steps": scale(minimum=8)}, only_below=HIGH, floor="low")
 
-    assert repr(follow) == "Adjuster(@degradable on f: steps=scale(minimum=8), only_below='high', floor='low')"
+    assert repr(follow) == "Adjuster(steps=scale(minimum=8), only_below='high', floor='low')"
 
 
 def test_adjust_parameters_adjusts_a_mapping():

@@ -5,8 +5,10 @@ Adjusting a call to a service level: the rules of one function, applied to its a
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
 from resilient.errors import PolicyError
@@ -21,6 +23,8 @@ __all__ = ["Adjuster", "Changes", "Report", "adjust_parameters", "adjust_resolut
 # By path: the value before and after.
 Changes: TypeAlias = dict[str, tuple[Any, Any]]
 Report: TypeAlias = Callable[[str, Exception], None]
+
+_NO_NAMES: frozenset[str] = frozenset()
 
 
 def effective_level(
@@ -68,7 +72,7 @@ class Adjuster:
             nothing to follow, or nothing to adjust at all.
     """
 
-    __slots__ = ("_as_pair", "_floor", "_only_below", "_own", "_report", "_told", "_where", "parameters", "rules")
+    __slots__ = ("_as_pair", "_floor", "_only_below", "_own", "_report", "_told", "parameters", "rules")
 
     def __init__(
         self,
@@ -84,7 +88,7 @@ class Adjuster:
         problems = _problems(self.parameters, rules)
         self._only_below = _level("only_below", only_below, DegradationLevel.MINIMAL, problems)
         self._floor = _level("floor", floor, DegradationLevel.FULL, problems)
-        self.rules: dict[str, Rule] = _active(self.parameters, rules)
+        self.rules: Mapping[str, Rule] = _active(self.parameters, rules)
         if not self.rules and not problems:
             problems.append(
                 f"there is nothing to adjust: the function takes {_listed(self.parameters)}; give a rule for one of "
@@ -92,17 +96,16 @@ class Adjuster:
             )
         if problems:
             raise PolicyError(where, problems)
-        self._own = frozenset(rules)
+        self._own = frozenset(rules) if rules else _NO_NAMES
         self._as_pair = "width" in self.rules and "width" not in rules
-        self._where = where
         self._report = report
-        self._told: set[str] = set()
+        self._told = _NO_NAMES
 
     def __repr__(self) -> str:
         shown = [f"{name}={rule!r}" for name, rule in self.rules.items()]
         levels = {"only_below": self._only_below, "floor": self._floor}
         shown += [f"{name}={level.label!r}" for name, level in levels.items() if level is not None]
-        return f"Adjuster({self._where}: {', '.join(shown)})"
+        return f"Adjuster({', '.join(shown)})"
 
     def features(self) -> tuple[str, ...]:
         """
@@ -111,12 +114,18 @@ class Adjuster:
         return tuple(name for name, rule in self.rules.items() if is_feature(rule))
 
     def adjust(
-        self, level: DegradationLevel, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, level: DegradationLevel, args: tuple[Any, ...], kwargs: dict[str, Any], report: Report | None = None
     ) -> tuple[tuple[Any, ...], dict[str, Any], Changes]:
         """
         Return the arguments of a call at the service level *level*, and what changed.
 
         Where nothing changes, the arguments are the very same objects.
+
+        Args:
+            level: The service level.
+            args: The call's positional arguments.
+            kwargs: The call's keyword arguments.
+            report: Told of what goes wrong, as for the class, in the place of what that was given.
         """
         level = effective_level(level, self._only_below, self._floor)
         changes: Changes = {}
@@ -132,7 +141,7 @@ class Adjuster:
                     args, kwargs = self.parameters.replace_all(values, args, kwargs)
                     changes.update(found)
             except Exception as error:  # noqa: BLE001 - a rule is user code, and a request's class is too
-                self._tell(name, error)
+                self._tell(name, error, report or self._report)
         return args, kwargs, changes
 
     def _changed(
@@ -164,13 +173,13 @@ class Adjuster:
         after = {one: rule(value, level) for one, value in before.items()}
         return {one: (before[one], after[one]) for one in paths if not equal(before[one], after[one])}
 
-    def _tell(self, name: str, error: Exception) -> None:
-        if self._report is None or name in self._told:
+    def _tell(self, name: str, error: Exception, report: Report | None) -> None:
+        if report is None or name in self._told:
             return
-        self._told.add(name)
+        self._told |= {name}
         # Whoever is told must not harm the call.
         with contextlib.suppress(Exception):
-            self._report(name, error)
+            report(name, error)
 
 
 def adjust_parameters(
@@ -239,12 +248,22 @@ def _level(
     return level
 
 
-def _active(parameters: Parameters, own: Mapping[str, Rule | Literal[False]]) -> dict[str, Rule]:
+@functools.cache
+def _default_rules(names: tuple[str, ...]) -> Mapping[str, Rule]:
+    """
+    Return these of the default rules: one table for all functions that follow the same.
+    """
+    return MappingProxyType({name: DEFAULT_RULES[name] for name in names})
+
+
+def _active(parameters: Parameters, own: Mapping[str, Rule | Literal[False]]) -> Mapping[str, Rule]:
     active = {name: rule for name, rule in DEFAULT_RULES.items() if parameters.takes(name)}
     # Width and height only follow together, by one and the same rule.
     if not active.keys() >= {"width", "height"} or not own.keys().isdisjoint({"width", "height"}):
         active.pop("width", None)
         active.pop("height", None)
+    if not own:
+        return _default_rules(tuple(active))
     # A rule for a field is meant instead of a default one for the whole.
     for name in own:
         if "." in name:

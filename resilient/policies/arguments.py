@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from resilient.policies.request_objects import (
     MISSING,
+    NO_FIELDS,
     Missing,
     field_names,
     names_of_annotation,
@@ -99,8 +100,8 @@ def _possible_fields(parameter: inspect.Parameter, namespace: dict[str, Any]) ->
         return names_of_annotation(_annotation(parameter, namespace))
     default = parameter.default
     if default is _EMPTY or default is None:
-        return None if parameter.name.lower().rpartition("_")[2] in _REQUEST_WORDS else frozenset()
-    return None if isinstance(default, Mapping) else frozenset(field_names(type(default)))
+        return None if parameter.name.lower().rpartition("_")[2] in _REQUEST_WORDS else NO_FIELDS
+    return None if isinstance(default, Mapping) else frozenset(field_names(type(default))) or NO_FIELDS
 
 
 class Parameters:
@@ -114,12 +115,21 @@ class Parameters:
 
     Attributes:
         names: The named parameters in order, without a method's receiver.
-        defaults: The default of each parameter that has one.
         takes_any: Whether further keyword arguments may be given.
         has_self: Whether the first parameter is a method's receiver.
     """
 
-    __slots__ = ("_fields", "_positional_only", "_positions", "_unknown", "defaults", "has_self", "names", "takes_any")
+    # Tuples beside each other: a dict for each would be a quarter of what a function takes.
+    __slots__ = (
+        "_defaults",
+        "_fields",
+        "_positional",
+        "_positional_only",
+        "_unknown",
+        "has_self",
+        "names",
+        "takes_any",
+    )
 
     def __init__(self, signature: inspect.Signature | None, namespace: dict[str, Any]) -> None:
         each = [] if signature is None else list(signature.parameters.values())
@@ -127,14 +137,17 @@ class Parameters:
         each = [one for one in each if one.kind not in {one.VAR_KEYWORD, one.VAR_POSITIONAL}]
         self.has_self: bool = bool(each) and each[0].kind in _POSITIONAL and each[0].name in _RECEIVERS
         positional = [one for one in each if one.kind in _POSITIONAL]
-        self._positions = {one.name: at for at, one in enumerate(positional)}
-        self._positional_only = tuple(one.name for one in positional if one.kind is one.POSITIONAL_ONLY)
-        self.defaults: dict[str, Any] = {one.name: one.default for one in each if one.default is not _EMPTY}
         named = each[1:] if self.has_self else each
         self.names: tuple[str, ...] = tuple(one.name for one in named)
-        self._fields = {one.name: _possible_fields(one, namespace) for one in named}
-        self._unknown = frozenset(
-            one.name for one in named if one.annotation is _EMPTY and self.defaults.get(one.name) is None
+        names = tuple(one.name for one in positional)
+        # Of most functions the same.
+        self._positional = self.names if names == self.names else names
+        self._positional_only = tuple(one.name for one in positional if one.kind is one.POSITIONAL_ONLY)
+        # Of each of `names`: its default or `MISSING`, and the fields that its argument can have.
+        self._defaults = tuple(MISSING if one.default is _EMPTY else one.default for one in named)
+        self._fields = tuple(_possible_fields(one, namespace) for one in named)
+        self._unknown = tuple(
+            one.name for one in named if one.annotation is _EMPTY and (one.default is _EMPTY or one.default is None)
         )
 
     @classmethod
@@ -154,13 +167,11 @@ class Parameters:
         """
         root, dot, field = path.partition(".")
         if dot:
-            fields = self._fields.get(root, None if self.takes_any else frozenset())
+            if root not in self.names:
+                return self.takes_any
+            fields = self._fields[self.names.index(root)]
             return fields is None or field in fields or root in self._unknown
-        return (
-            root in self._fields
-            or self.takes_any
-            or any(fields is None or root in fields for fields in self._fields.values())
-        )
+        return root in self.names or self.takes_any or any(fields is None or root in fields for fields in self._fields)
 
     def get(self, path: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """
@@ -230,28 +241,36 @@ class Parameters:
     def _roots(self, kwargs: Mapping[str, Any]) -> Iterator[str]:
         yield from self.names
         if self.takes_any:
-            yield from (name for name in kwargs if name not in self._fields)
+            yield from (name for name in kwargs if name not in self.names)
 
     def _argument(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        if name not in self._fields:
+        if name not in self.names:
             return kwargs.get(name, MISSING) if self.takes_any else MISSING
-        at = self._positions.get(name)
+        at = self._position(name)
         if at is not None and at < len(args):
             return args[at]
         if name in kwargs and name not in self._positional_only:
             return kwargs[name]
-        return self.defaults.get(name, MISSING)
+        return self._default(name)
+
+    def _position(self, name: str) -> int | None:
+        return self._positional.index(name) if name in self._positional else None
+
+    def _default(self, name: str) -> Any:
+        return self._defaults[self.names.index(name)] if name in self.names else MISSING
 
     def _with_argument(
         self, name: str, value: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        if name not in self._fields and not self.takes_any:
+        if name not in self.names and not self.takes_any:
             raise KeyError(f"there is no parameter {name!r}; there are: {', '.join(self.names) or 'none'}")
-        at = self._positions.get(name)
+        at = self._position(name)
         if at is not None and at < len(args):
             return (*args[:at], value, *args[at + 1 :]), kwargs
         if name in self._positional_only:
             # It can only be given together with those before it.
-            before = (self.defaults[one] for one in self._positional_only[len(args) : at])
+            before = [self._default(one) for one in self._positional_only[len(args) : at]]
+            if any(value is MISSING for value in before):
+                raise KeyError(f"the call has no argument for each parameter before {name!r}")
             return (*args, *before, value), kwargs
         return args, {**kwargs, name: value}

@@ -4,6 +4,7 @@ Degradation: a call's arguments follow the service level of its scope.
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 from resilient.levels import DegradationLevel
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from resilient.policies.adjusting import Adjuster
     from resilient.policies.base import Plan
 
-__all__ = ["DegradePolicy"]
+__all__ = ["DegradePolicy", "report"]
 
 
 class DegradePolicy:
@@ -28,6 +29,8 @@ class DegradePolicy:
         scope: Whose level is followed.
     """
 
+    __slots__ = ("adjuster", "scope")
+
     kind = "degradable"
     timed = False
     passes_rejections = True
@@ -35,7 +38,13 @@ class DegradePolicy:
     def __init__(self, adjuster: Adjuster, scope: Scope) -> None:
         self.adjuster = adjuster
         self.scope = scope
-        self.gate = scope
+
+    @property
+    def gate(self) -> Scope:
+        """
+        What has to let a call pass before it is quiet.
+        """
+        return self.scope
 
     def __repr__(self) -> str:
         rules = ", ".join(f"{name}={rule!r}" for name, rule in self.adjuster.rules.items())
@@ -51,8 +60,16 @@ class DegradePolicy:
             level = op.level_override
         op.level = level
         op.adjusted = (self.adjuster, args, kwargs)
-        args, kwargs, changes = self.adjuster.adjust(level, args, dict(kwargs))
+        telling = None if level is DegradationLevel.FULL else functools.partial(report, op)
+        args, kwargs, changes = self.adjuster.adjust(level, args, dict(kwargs), telling)
         for name, (before, after) in changes.items():
             # From what the caller gave: a recovery above may have changed it first.
             op.changes[name] = op.changes.get(name, (before,))[0], after
         return (yield from inner(op, args, kwargs))
+
+
+def report(op: Operation, rule: str, error: Exception) -> None:
+    """
+    Tell that a rule raised, or that a request refused to be copied for it.
+    """
+    op.hub.report(f"rule {rule!r} of @degradable on {op.function}", error)

@@ -12,6 +12,7 @@ import inspect
 import math
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any
 
 from resilient.errors import PolicyError
@@ -102,6 +103,16 @@ class OptionTable:
         Return the value of each option when nobody gives any.
         """
         return {name: option.default for name, option in self.options.items()}
+
+    @functools.cached_property
+    def _defaults(self) -> Mapping[str, Any]:
+        return MappingProxyType(self.defaults())
+
+    def filled(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """
+        Return a value for each option, of *given* or its default; one and the same table where nothing is given.
+        """
+        return {**self._defaults, **given} if given else self._defaults
 
     def check(self, given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         """

@@ -4,6 +4,7 @@ Recovery: walk the playbook for an error's category, and call again after each s
 
 from __future__ import annotations
 
+import functools
 import itertools
 import traceback
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from resilient.events import RecoveryRun
 from resilient.playbooks.context import RecoveryContext
 from resilient.policies.arguments import Parameters
 from resilient.policies.base import Plan, Raised, Returned, traceback_of
+from resilient.policies.degradation import report
 from resilient.policies.recovery_options import RECOVERY_OPTIONS
 from resilient.policies.rules import equal
 
@@ -36,6 +38,8 @@ class RecoverPolicy:
         registry: Whose playbooks are walked.
         is_async: Whether the function is async.
     """
+
+    __slots__ = ("is_async", "options", "registry")
 
     kind = "recoverable"
     gate = None
@@ -127,7 +131,7 @@ class RecoverPolicy:
         above = itertools.takewhile(lambda policy: policy is not self, op.policies)
         if op.adjusted is not None and any(policy.kind == "degradable" for policy in above):
             adjuster, args, kwargs = op.adjusted
-            _, _, changes = adjuster.adjust(override, args, dict(kwargs))
+            _, _, changes = adjuster.adjust(override, args, dict(kwargs), functools.partial(report, op))
             op.changes.update(changes)
             values = {path: after for path, (_, after) in changes.items()}
             ctx.args, ctx.kwargs = adjuster.parameters.replace_all(values, ctx.args, ctx.kwargs)

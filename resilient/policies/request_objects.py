@@ -16,7 +16,7 @@ from collections.abc import Collection, Mapping
 from enum import Enum
 from typing import Any, Final, Literal, TypeGuard, Union, cast, get_args, get_origin, is_typeddict
 
-__all__ = ["MISSING", "Missing", "field_names", "names_of_annotation", "read", "with_fields"]
+__all__ = ["MISSING", "NO_FIELDS", "Missing", "field_names", "names_of_annotation", "read", "with_fields"]
 
 
 class Missing(Enum):
@@ -31,6 +31,9 @@ class Missing(Enum):
 
 
 MISSING: Final = Missing.MISSING
+
+NO_FIELDS: frozenset[str] = frozenset()
+"""Those of nearly every parameter: one for all, for Python makes an empty set anew each time."""
 
 
 def field_names(cls: Any) -> Collection[str]:
@@ -62,18 +65,18 @@ def names_of_annotation(annotation: Any) -> frozenset[str] | None:
     if is_typeddict(annotation):
         return annotation.__required_keys__ | annotation.__optional_keys__  # type: ignore[no-any-return]
     if annotation is None or origin is Literal:
-        return frozenset()
+        return NO_FIELDS
     return _names_of_class(origin or annotation)
 
 
 def _names_of_class(cls: Any) -> frozenset[str] | None:
     if not _is_telling(cls):
         return None
-    names = frozenset(field_names(cls))
+    names = frozenset(field_names(cls)) or NO_FIELDS
     # A protocol or an abstract class of the user's: its implementation may be
     # a request. Those of the standard library are sequences, callables, paths.
     if not names and (inspect.isabstract(cls) or getattr(cls, "_is_protocol", False)):
-        return frozenset() if cls.__module__.partition(".")[0] in sys.stdlib_module_names else None
+        return NO_FIELDS if cls.__module__.partition(".")[0] in sys.stdlib_module_names else None
     return names
 
 

@@ -52,7 +52,8 @@ class RetryPolicy(RetryRules):
         self.timed: bool = bool(self.foreign) or options["max_duration"] is not None
         # Whether an open circuit's rejection goes through it as it is.
         self.passes_rejections: bool = not issubclass(CircuitBreakerOpenError, self.named)
-        self._warned = False
+        # The pipelines of functions that were warned about.
+        self._warned: frozenset[int] = frozenset()
 
     def __repr__(self) -> str:
         return RETRY_OPTIONS.show(self.options)
@@ -132,11 +133,12 @@ class RetryPolicy(RetryRules):
 
     def _look_around(self, op: Operation) -> None:
         """
-        Warn, once, before a sync wait that holds up an event loop.
+        Warn, once for each function, before a sync wait that holds up an event loop.
         """
-        if op.is_async or self._warned or not blocks_event_loop():
+        uid = op.pipeline.uid
+        if op.is_async or uid in self._warned or not blocks_event_loop():
             return
-        self._warned = True
+        self._warned |= {uid}
         msg = (
             f"{op.function} is sync and waits between attempts on a thread whose event loop is running, so the whole"
             " loop stands still; make it async, or call it in a thread (asyncio.to_thread)"
