@@ -4,14 +4,12 @@
 
 from __future__ import annotations
 
-import threading
 import warnings
 from typing import TYPE_CHECKING, Any
 
 from resilient.classify import Classifier
 from resilient.clock import SYSTEM_CLOCK
 from resilient.errors import FallbackChainExhaustedError, PolicyError, ResilientWarning
-from resilient.forks import survives_fork
 from resilient.hub import Hub
 from resilient.pipeline import Pipeline
 from resilient.policies.base import Plan, Raised, Returned
@@ -20,6 +18,7 @@ from resilient.policies.options import describe, same, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from contextlib import AbstractContextManager
 
     from resilient.operation import Operation
     from resilient.policies.matching import Errors
@@ -34,9 +33,15 @@ _MANY = 32
 _PRIMARY = "primary"
 
 
+# Nothing counted yet; never changed.
+_NONE: dict[str, list[int]] = {}
+
+
 class FallbackChain:
     """
     An ordered list of functions that stand in for each other.
+
+    It counts under its hub's lock.
 
     Args:
         name: Its name.
@@ -46,6 +51,21 @@ class FallbackChain:
     Raises:
         PolicyError: *name* or an entry is something else.
     """
+
+    __slots__ = (
+        "__weakref__",
+        "_counts",
+        "_given",
+        "_last",
+        "_pipeline",
+        "_primary_failures",
+        "_primary_successes",
+        "_runs",
+        "_successes",
+        "entries",
+        "hub",
+        "name",
+    )
 
     def __init__(self, name: str, entries: Iterable[object] = (), registry: Registry | None = None) -> None:
         try:
@@ -61,21 +81,21 @@ class FallbackChain:
         self._given: tuple[Fallback, ...] = ()
         # What `call` and `execute` go through, made when first used.
         self._pipeline: Pipeline | None = None
-        self._renew_locks()
         self._zero()
         fallbacks, problems = as_fallbacks(entries)
         if problems:
             raise PolicyError(f"FallbackChain({name!r})", problems)
         for entry in fallbacks:
             self._add(entry)
-        survives_fork(self)
 
-    def _renew_locks(self) -> None:
-        self._lock = threading.RLock()
+    @property
+    def _lock(self) -> AbstractContextManager[Any]:
+        return self.hub._lock  # noqa: SLF001 - a lock of its own would be as large as the rest of it
 
     def _zero(self) -> None:
-        self._counts: dict[str, list[int]] = {}
-        self._primary_counts = [0, 0]
+        self._counts = _NONE
+        self._primary_failures = 0
+        self._primary_successes = 0
         self._runs = 0
         self._successes = 0
         self._last: str | None = None
@@ -127,10 +147,12 @@ class FallbackChain:
             # Functions may be objects with an __eq__ of their own: no user code under the lock.
             if any(same(entry, one) for one in given):
                 return
+            entries, named = self.entries, self._with_own_name(entry)
             with self._lock:
                 if self._given is given:
                     self._given = (*given, entry)
-                    self.entries = (*self.entries, self._with_own_name(entry))
+                    # One and the same while no name had to be changed.
+                    self.entries = self._given if named is entry and entries is given else (*entries, named)
                     break
         if len(given) == _MANY:
             msg = (
@@ -194,17 +216,21 @@ class FallbackChain:
         Count a call of what the chain stands in for, which was no quiet one.
         """
         with self._lock:
-            self._primary_counts[succeeded] += 1
             if succeeded:
+                self._primary_successes += 1
                 self._runs += 1
                 self._successes += 1
+            else:
+                self._primary_failures += 1
 
     def count_entry(self, name: str, *, succeeded: bool) -> None:
         """
         Count a call of the entry *name*.
         """
         with self._lock:
-            self._counts.setdefault(name, [0, 0])[succeeded] += 1
+            if name not in self._counts:
+                self._counts = {**self._counts, name: [0, 0]}
+            self._counts[name][succeeded] += 1
 
     def count_run(self, winner: str | None) -> None:
         """
@@ -236,7 +262,7 @@ class FallbackChain:
         quiet = self._quiet()
         with self._lock:
             stats = {name: _stats(counts) for name, counts in self._counts.items()}
-            failures, successes = self._primary_counts
+            failures, successes = self._primary_failures, self._primary_successes
         if failures or successes or quiet:
             stats = {_PRIMARY: _stats([failures, successes + quiet]), **stats}
         for entry in self.entries:

@@ -5,11 +5,11 @@ What a pipeline counts: every call by one atomic step, everything else under a l
 from __future__ import annotations
 
 import itertools
-import threading
-from typing import TYPE_CHECKING, ClassVar, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from resilient.operation import Operation
 
@@ -105,20 +105,21 @@ class Counts:
 
     Args:
         ticks: Where calls take their numbers from.
+        lock: The pipeline's.
     """
 
     __slots__ = ("_added", "_forgotten", "_lock", "_planned", "rejections", "ticks")
 
-    def __init__(self, ticks: Ticks) -> None:
+    def __init__(self, ticks: Ticks, lock: AbstractContextManager[Any]) -> None:
         self.ticks: Ticks = ticks
-        self.renew_locks()
+        self.renew_lock(lock)
         self._zero()
 
-    def renew_locks(self) -> None:
+    def renew_lock(self, lock: AbstractContextManager[Any]) -> None:
         """
-        Take a fresh lock: in a forked child the old one may be held for ever.
+        Take the pipeline's fresh lock.
         """
-        self._lock = threading.RLock()
+        self._lock = lock
 
     def _zero(self) -> None:
         self.rejections: Ticks = Ticks()

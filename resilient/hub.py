@@ -93,6 +93,8 @@ class Hub:
     def _renew_locks(self) -> None:
         self._lock = threading.RLock()
         self._draining = threading.Lock()
+        for pipeline in self.pipelines():
+            pipeline.renew_locks()
 
     # -- listening ---------------------------------------------------------
 

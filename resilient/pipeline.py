@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from resilient import modes
 from resilient.counting import Counts, Ticks
 from resilient.drivers import arun, run, stripped
-from resilient.forks import survives_fork
 from resilient.gates import Stack
 from resilient.operation import Operation
 from resilient.policies.base import Returned
@@ -54,13 +53,15 @@ class Pipeline(Stack):
         self.fn: Callable[..., Any] | None = fn
         self.name: str = name
         self.ticks: Ticks = ticks or Ticks()
-        self.counts: Counts = Counts(self.ticks)
         super().__init__()
-        survives_fork(self)
+        self.counts: Counts = Counts(self.ticks, self._lock)
 
-    def _renew_locks(self) -> None:
-        super()._renew_locks()
-        self.counts.renew_locks()
+    def renew_locks(self) -> None:
+        """
+        Take a fresh lock, in a forked child, where the old one may be held for ever; the hub sees to it.
+        """
+        self._renew_locks()
+        self.counts.renew_lock(self._lock)
 
     def __del__(self) -> None:
         hub = getattr(self, "hub", None)

@@ -158,8 +158,6 @@ class Shelves:
     def _renew_locks(self) -> None:
         for shelf in (self.functions, self.circuits, self.chains):
             shelf._renew_locks()  # noqa: SLF001 - one convention, all the way down
-        for chain in self.chains.values():
-            chain._renew_locks()  # noqa: SLF001 - as above
 
     def circuit(
         self, name: str, config: CircuitBreakerConfig | None = None, *, defaults: Mapping[str, Any] | None = None

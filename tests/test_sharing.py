@@ -6,7 +6,10 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import os
 import pickle
+import signal
+import threading
 import warnings
 
 import pytest
@@ -137,3 +140,33 @@ def test_a_positional_parameter_before_it_has_to_have_a_value():
     assert parameters.replace("second", 5, (1,), {}) == ((1, 5), {})
     with pytest.raises(KeyError, match="second"):
         parameters.replace("second", 5, (), {})
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_locks_that_are_held_while_a_process_forks_are_free_in_the_child(registry):
+    """
+    A child can call, count and read functions whose pipeline and chain another thread was busy with at the fork.
+    """
+    fn = fallback_chain(lambda quality=1.0: quality)(circuit(work))
+    held, done = threading.Event(), threading.Event()
+
+    def hold():
+        pipeline = fn.resilience.pipeline
+        with pipeline._lock, registry.hub._lock, pipeline.counts._lock:  # noqa: SLF001 - the locks themselves
+            held.set()
+            done.wait()
+
+    other = threading.Thread(target=hold)
+    other.start()
+    held.wait()
+    child = os.fork()
+    if not child:
+        # A child that waits for a lock is ended by the alarm.
+        signal.alarm(10)
+        told = [fn(), fn.resilience.stats().calls, fn.resilience.policies[0].chain.get_stats()["primary"]["failures"]]
+        os._exit(0 if told == [1.0, 1, 1] else 1)
+    done.set()
+    other.join()
+
+    assert os.waitpid(child, 0)[1] == 0

@@ -137,12 +137,20 @@ class CircuitPolicy:
         breaker: What decides; shared with everyone who uses the same circuit.
     """
 
+    __slots__ = ("breaker",)
+
     kind = "circuit"
     timed = False
 
     def __init__(self, breaker: CircuitBreaker) -> None:
         self.breaker = breaker
-        self.gate: Gate | None = breaker
+
+    @property
+    def gate(self) -> Gate:
+        """
+        What has to let a call pass before it is quiet.
+        """
+        return self.breaker
 
     def __repr__(self) -> str:
         return CIRCUIT_OPTIONS.show(self.breaker.options, repr(self.breaker.name))

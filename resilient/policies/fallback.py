@@ -168,6 +168,8 @@ class FallbackPolicy:
         on: Which errors of what is below the chain stands in for.
     """
 
+    __slots__ = ("chain", "on")
+
     kind = "fallback_chain"
     gate = None
     timed = False
