@@ -57,8 +57,12 @@ _EVENTS: dict[str, type[Event]] = {
     STATE_HALF_OPEN: CircuitHalfOpened,
 }
 
-# Shared by all circuits that were given no options of their own.
-_DEFAULTS = CIRCUIT_OPTIONS.defaults()
+# Shared by all circuits that were given no options of their own; without a window a rule has no state.
+_DEFAULTS = CIRCUIT_OPTIONS.filled({})
+_DEFAULT_RULE = TripRule(_DEFAULTS)
+
+# Nothing given, and nothing told; never changed.
+_NOTHING: Mapping[str, Any] = {}
 
 # Who waits exactly as long as it was told must not be turned away for the last bit of a float.
 _ROUNDING = 1e-6
@@ -102,7 +106,7 @@ class CircuitCore:
         self._last_failure: float | None = None
         self._would_have_opened = False
         self._renew_locks()
-        self.given: Mapping[str, Any] = {}
+        self.given: Mapping[str, Any] = _NOTHING
         self.options: Mapping[str, Any] = _DEFAULTS
         self._put_in_force(given)
         survives_fork(self)
@@ -111,14 +115,14 @@ class CircuitCore:
         self._lock = threading.RLock()
         self.pybreaker.renew_lock(self._lock)
         # What the transition that is being made tells about itself.
-        self._because: dict[str, Any] = {}
+        self._because = _NOTHING
         self._by: tuple[Operation | None, Raised | None] = None, None
 
     def _put_in_force(self, given: Mapping[str, Any]) -> None:
         foreign, old = self.pybreaker, self.options["listeners"]
-        self.given = dict(given)
-        self.options = {**_DEFAULTS, **given} if given else _DEFAULTS
-        self._rule = TripRule(self.options)
+        self.given = dict(given) if given else _NOTHING
+        self.options = CIRCUIT_OPTIONS.filled(given)
+        self._rule = TripRule(self.options) if given else _DEFAULT_RULE
         foreign.replace_listeners(old, self.options["listeners"])
         self._listening = bool(foreign.listeners)
         foreign.fail_max = self.options["failure_threshold"]
@@ -220,7 +224,7 @@ class CircuitCore:
         try:
             transit(self.pybreaker, state)
         finally:
-            self._because = {}
+            self._because = _NOTHING
 
     def move_to(self, state: str, **because: Any) -> None:
         """

@@ -12,7 +12,6 @@ import inspect
 import math
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from types import MappingProxyType
 from typing import Any
 
 from resilient.errors import PolicyError
@@ -106,7 +105,8 @@ class OptionTable:
 
     @functools.cached_property
     def _defaults(self) -> Mapping[str, Any]:
-        return MappingProxyType(self.defaults())
+        # Plain, for it is read at each failure; whoever gets it may not change it.
+        return self.defaults()
 
     def filled(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
         """
