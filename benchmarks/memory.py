@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks import peers
 from benchmarks.results import OURS, Result
-from benchmarks.samples import stacked
+from benchmarks.samples import Refused, stacked
 from resilient import ErrorAnalytics, ErrorCategory, ErrorSeverity, Registry, circuit, retry
+from resilient.testing import no_waits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,6 +53,8 @@ def _raw(number: int) -> Callable[..., Any]:
     """
 
     def render(quality: float = 1.0) -> float:
+        if not quality:
+            raise Refused("the renderer refused")
         return quality
 
     render.__qualname__ = render.__name__ = f"render_{number}"
@@ -60,6 +63,14 @@ def _raw(number: int) -> Callable[..., Any]:
 
 def _after(raws: dict[int, Callable[..., Any]], decorate: Callable[..., Any]) -> Callable[[int], Any]:
     return lambda number: decorate(raws[number])
+
+
+def _failed(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """
+    Return *fn* after a call that failed and was saved by the fallback.
+    """
+    fn(0.0)
+    return fn
 
 
 def _filled(fn: Callable[..., Any]) -> Callable[..., Any]:
@@ -94,6 +105,8 @@ def ask(watch: Stopwatch, *, with_peers: bool) -> list[Result]:  # noqa: ARG001 
         return _held(_after(raws, decorate), _FUNCTIONS)
 
     five = function(lambda fn: stacked(fn, registry))
+    with no_waits():
+        failed = function(lambda fn: _failed(stacked(fn, registry)))
     rate = {"failure_rate": 0.5, "window": _WINDOW}
     counting = function(lambda fn: _filled(stacked(fn, registry, **rate)))
     timing = function(lambda fn: _filled(stacked(fn, registry, failure_rate=0.5, window="60s")))
@@ -103,6 +116,7 @@ def ask(watch: Stopwatch, *, with_peers: bool) -> list[Result]:  # noqa: ARG001 
     }
     sizes: list[tuple[str, str, float, str | None]] = [
         (OURS, "a function with all five policies and its own circuit", five, "function"),
+        (OURS, "the same after a call that failed", failed, None),
         (OURS, "more with a window of 100 calls, full", counting - five, "window"),
         (OURS, "more with a time window", timing - five, None),
         *((OURS, f"a function with {name}", size, None) for name, size in single.items()),

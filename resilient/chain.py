@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import operator
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -87,6 +88,9 @@ class FallbackChain:
             raise PolicyError(f"FallbackChain({name!r})", problems)
         for entry in fallbacks:
             self._add(entry)
+        if len(self.entries) == len(fallbacks) and all(map(operator.is_, self.entries, fallbacks)):
+            # The same tuple that a decorator's spec holds.
+            self.entries = self._given = fallbacks
 
     @property
     def _lock(self) -> AbstractContextManager[Any]:

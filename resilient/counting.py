@@ -95,6 +95,10 @@ class Ticks(_Count):
         return Ticks, ()
 
 
+# What most functions have to add; never changed.
+_NOTHING = Stats()
+
+
 class Counts:
     """
     The counts of one pipeline.
@@ -123,7 +127,7 @@ class Counts:
 
     def _zero(self) -> None:
         self.rejections: Ticks = Ticks()
-        self._added = Stats()
+        self._added = _NOTHING
         self._planned = 0
         # Numbers go on after a reset, for ids are made of them.
         self._forgotten = self.ticks.taken
@@ -137,6 +141,8 @@ class Counts:
                 # It began before the counts were zeroed.
                 return
             added = self._added
+            if added is _NOTHING:
+                added = self._added = Stats()
             self._planned += 1
             added.attempts += op.attempts
             added.retries += op.retries

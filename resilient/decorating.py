@@ -210,7 +210,8 @@ def name_of(fn: Any) -> str:
         fn = fn.func
     if not hasattr(fn, "__qualname__"):
         fn = type(fn)
-    return f"{getattr(fn, '__module__', None) or 'builtins'}:{fn.__qualname__}"
+    # Interned, for each policy keeps it.
+    return sys.intern(f"{getattr(fn, '__module__', None) or 'builtins'}:{fn.__qualname__}")
 
 
 def _refuse(target: Any, kind: str) -> None:

@@ -149,6 +149,8 @@ def as_fallbacks(entries: Iterable[object]) -> tuple[tuple[Fallback, ...], list[
     """
     Return *entries* as `Fallback` objects, and one sentence for each that cannot be one.
     """
+    if type(entries) is tuple and all(type(entry) is Fallback for entry in entries):
+        return entries, []
     fallbacks: list[Fallback] = []
     problems: list[str] = []
     for entry in entries:
