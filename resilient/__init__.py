@@ -43,6 +43,22 @@ if TYPE_CHECKING:
     from resilient.resilience import AsyncResilience, Resilience, resilience_of
     from resilient.snapshot import HealthSnapshot
     from resilient.system import ErrorHandlingSystem
+else:
+    # Not for type checkers: they would take it for a promise that there is every name.
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        import importlib
+
+        module, _, other_name = _HOMES[name].partition(":")
+        found = getattr(importlib.import_module(f"{__name__}.{module}"), other_name or name)
+        globals()[name] = found
+        return found
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})
+
 
 __all__ = [
     "AsyncResilience",
@@ -145,19 +161,3 @@ _HOMES = {
     "retry": "decorators",
     "scale": "policies.rules",
 }
-
-if not TYPE_CHECKING:
-    # Type checkers would take it for a promise that there is every name.
-
-    def __getattr__(name: str) -> object:
-        if name not in _HOMES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        import importlib
-
-        module, _, other_name = _HOMES[name].partition(":")
-        found = getattr(importlib.import_module(f"{__name__}.{module}"), other_name or name)
-        globals()[name] = found
-        return found
-
-    def __dir__() -> list[str]:
-        return sorted({*globals(), *__all__})

@@ -71,6 +71,7 @@ assert not missing, missing
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
 
     assert done.returncode == 0, done.stderr
+    assert set(resilient.__all__) <= set(dir(resilient))
 
 
 def test_names_may_be_asked_for_by_many_threads_at_once():

@@ -517,3 +517,11 @@ def test_only_texts_and_expressions_can_be_hidden(wrong):
         hide("fine", wrong)
 
     assert readable("fine") == "fine"
+
+
+def test_an_error_in_an_error_is_shown_by_its_own_text():
+    """
+    The text of an exception that was made of another one is that one's, as bounded as its own.
+    """
+    assert safe_str(RuntimeError(ValueError("inner"))) == "inner"
+    assert safe_str(RuntimeError(ValueError("x" * 5000)), 100) == safe_str(ValueError("x" * 5000), 100)
