@@ -19,8 +19,9 @@ from resilient.errors import CircuitBreakerOpenError, PolicyError
 from resilient.hub import Hub
 from resilient.pipeline import Pipeline
 from resilient.policies.base import Raised
+from resilient.policies.checks import text
 from resilient.policies.circuit import CircuitPolicy
-from resilient.policies.options import describe, is_async, text
+from resilient.policies.options import describe, is_async
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping

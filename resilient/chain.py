@@ -14,8 +14,9 @@ from resilient.errors import FallbackChainExhaustedError, PolicyError, Resilient
 from resilient.hub import Hub
 from resilient.pipeline import Pipeline
 from resilient.policies.base import Plan, Raised, Returned
+from resilient.policies.checks import text
 from resilient.policies.fallback import Fallback, FallbackPolicy, as_fallbacks, offer, offered
-from resilient.policies.options import describe, same, text
+from resilient.policies.options import describe, same
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

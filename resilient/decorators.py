@@ -1,127 +1,49 @@
 """
 The decorators: `retry`, `circuit`, `fallback_chain`, `degradable` and `recoverable`.
 
-Here their options are checked; `resilient.decorating` puts the policy onto the
-function.
+Here their options are checked, by `resilient.reading`; `resilient.decorating`
+puts the policy onto the function.
 """
 
 from __future__ import annotations
 
-import inspect
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any
 
 import tenacity
 
-from resilient.adapters.tenacity import retrying_options, without_counterpart
+from resilient.adapters.retrying import retrying_options, without_counterpart
 from resilient.configs import CircuitBreakerConfig, RetryConfig
 from resilient.decorating import decorate, name_of
 from resilient.errors import DecorationError, PolicyError
 from resilient.faces import CircuitDecorator, DegradeDecorator, F, RecoverDecorator, RetryDecorator
 from resilient.levels import DegradationLevel
+from resilient.policies.checks import text
 from resilient.policies.circuit import CIRCUIT_OPTIONS
 from resilient.policies.circuit import check_together as check_circuit
 from resilient.policies.fallback import FALLBACK_OPTIONS, as_fallbacks
-from resilient.policies.options import Option, OptionTable, describe, text
+from resilient.policies.options import Option, OptionTable, describe
 from resilient.policies.recovery_options import RECOVERY_OPTIONS
 from resilient.policies.retry_options import RETRY_OPTIONS, check_together, merge
-from resilient.registry import Registry
+from resilient.reading import checked, is_target, no_position, signed, where
 from resilient.specs import CircuitSpec, DegradeSpec, FallbackSpec, RecoverSpec, RetrySpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from resilient.policies.fallback import Fallback
     from resilient.policies.matching import Errors
+    from resilient.registry import Registry
 
 __all__ = ["circuit", "degradable", "fallback_chain", "recoverable", "retry"]
-
-Face = TypeVar("Face")
 
 # What bare decorators leave, the same on every function.
 _RETRY, _CIRCUIT, _DEGRADE, _RECOVER = RetrySpec({}), CircuitSpec(None, {}), DegradeSpec({}, {}), RecoverSpec({})
 
 
-def _signed(
-    face: Callable[..., Face], table: OptionTable, *positional: str, rest: str | None = None
-) -> Callable[[Callable[..., Any]], Face]:
-    """
-    Return a decorator that gives a function the type *face* and the signature that *table* describes.
-
-    The functions themselves take whatever comes, to tell what is wrong with it
-    and what was given; ``help`` and editors read this instead.
-    """
-    del face  # it tells type checkers what comes of the function, and nobody else
-    parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_ONLY, default=None) for name in positional]
-    defaults = {**table.defaults(), "registry": None}
-    parameters += [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value) for name, value in defaults.items()
-    ]
-    if rest is not None:
-        parameters.append(inspect.Parameter(rest, inspect.Parameter.VAR_KEYWORD))
-
-    def sign(function: Callable[..., Any]) -> Face:
-        function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # inspect looks for it
-        return cast("Face", function)
-
-    return sign
-
-
-def _is_target(kind: str, value: object, options: Mapping[str, Any]) -> bool:
-    """
-    Tell whether a decorator was used bare: on something to decorate, or on something that looks like it.
-
-    Raises:
-        DecorationError: There are options beside it, which would be lost.
-    """
-    if not (callable(value) or isinstance(value, classmethod | staticmethod | property)):
-        return False
-    if options:
-        msg = f"{kind}() takes a function or options, and not both at once; write {kind}(...)(function)"
-        raise DecorationError(msg)
-    return True
-
-
-def _no_position(kind: str, value: object, example: str) -> list[str]:
-    return [] if value is None else [f"options are given by keyword, as in @{kind}({example}), got {describe(value)}"]
-
-
-def _where(kind: str, target: Any) -> str:
-    return f"@{kind} on {name_of(target.__func__ if isinstance(target, classmethod | staticmethod) else target)}"
-
-
-def _checked(
-    where: str,
-    table: OptionTable,
-    options: Mapping[str, Any],
-    *,
-    base: Mapping[str, Any] | None = None,
-    merge: Callable[[Mapping[str, Any], Mapping[str, Any]], dict[str, Any]] = lambda base, given: {**base, **given},
-    check_together: Callable[[Mapping[str, Any]], list[str]] = lambda _given: [],
-    problems: Iterable[str] = (),
-) -> tuple[dict[str, Any], Registry | None]:
-    """
-    Return the checked options, those of *base* included, and the registry.
-
-    Raises:
-        PolicyError: With every problem at once, *problems* included.
-    """
-    rest = dict(options)
-    registry = rest.pop("registry", None)
-    given, found = table.check(rest)
-    found = [*problems, *found]
-    if registry is not None and not isinstance(registry, Registry):
-        found.append(f"registry must be a Registry or None, got {describe(registry)}")
-    given = merge(base or {}, given)
-    found = found or check_together(given)
-    if found:
-        raise PolicyError(where, found)
-    return given, registry
-
-
 # -- retry -------------------------------------------------------------------
 
 
-@_signed(RetryDecorator, RETRY_OPTIONS, "config")
+@signed(RetryDecorator, RETRY_OPTIONS, "config")
 def retry(config: Any = None, /, **options: Any) -> Any:  # noqa: D417 - each option has its own line
     """
     Call again what fails in a way that another attempt may mend.
@@ -163,14 +85,14 @@ def retry(config: Any = None, /, **options: Any) -> Any:  # noqa: D417 - each op
     elif isinstance(config, type) and issubclass(config, BaseException):
         msg = f"@retry takes what it retries by keyword; write @retry(on={config.__name__})"
         raise DecorationError(msg)
-    elif _is_target("retry", config, options):
+    elif is_target("retry", config, options):
         return decorate(config, _RETRY, None)
     else:
-        problems = _no_position("retry", config, "max_attempts=5")
+        problems = no_position("retry", config, "max_attempts=5")
 
     def decorator(target: F) -> F:
-        given, registry = _checked(
-            _where("retry", target),
+        given, registry = checked(
+            where("retry", target),
             RETRY_OPTIONS,
             options,
             base=base,
@@ -186,7 +108,7 @@ def retry(config: Any = None, /, **options: Any) -> Any:  # noqa: D417 - each op
 # -- circuit -----------------------------------------------------------------
 
 
-@_signed(CircuitDecorator, CIRCUIT_OPTIONS, "name", "config")
+@signed(CircuitDecorator, CIRCUIT_OPTIONS, "name", "config")
 def circuit(name: Any = None, config: Any = None, /, **options: Any) -> Any:  # noqa: D417 - each option has its own line
     """
     Stop calling what keeps failing, and probe it after a while.
@@ -227,7 +149,7 @@ def circuit(name: Any = None, config: Any = None, /, **options: Any) -> Any:  # 
     """
     if isinstance(name, CircuitBreakerConfig) and config is None:
         name, config = None, name
-    if _is_target("circuit", name, options):
+    if is_target("circuit", name, options):
         return decorate(name, _CIRCUIT, None)
     base: Mapping[str, Any] = {}
     problems: list[str] = []
@@ -241,8 +163,8 @@ def circuit(name: Any = None, config: Any = None, /, **options: Any) -> Any:  # 
         problems.append(f"config must be a CircuitBreakerConfig, got {describe(config)}")
 
     def decorator(target: F) -> F:
-        given, registry = _checked(
-            _where("circuit", target),
+        given, registry = checked(
+            where("circuit", target),
             CIRCUIT_OPTIONS,
             options,
             base=base,
@@ -292,12 +214,12 @@ def fallback_chain(
         raise PolicyError(msg)
 
     def decorator(*targets: Any, **arguments: Any) -> Any:
-        if arguments or len(targets) != 1 or not _is_target("fallback_chain", targets[0], {}):
+        if arguments or len(targets) != 1 or not is_target("fallback_chain", targets[0], {}):
             msg = f"{name_of(entries[0])} stands under a bare @fallback_chain, which takes it for a fallback; {_WRITE}"
             raise DecorationError(msg)
-        checked, problems = as_fallbacks(entries)
-        given, home = _checked(_where("fallback_chain", targets[0]), FALLBACK_OPTIONS, options, problems=problems)
-        return decorate(targets[0], FallbackSpec(checked, given), home)
+        fallbacks, problems = as_fallbacks(entries)
+        given, home = checked(where("fallback_chain", targets[0]), FALLBACK_OPTIONS, options, problems=problems)
+        return decorate(targets[0], FallbackSpec(fallbacks, given), home)
 
     return decorator
 
@@ -328,7 +250,7 @@ _DEGRADE_OPTIONS = OptionTable(
 )
 
 
-@_signed(DegradeDecorator, _DEGRADE_OPTIONS, "target", rest="rules")
+@signed(DegradeDecorator, _DEGRADE_OPTIONS, "target", rest="rules")
 def degradable(target: Any = None, /, **options: Any) -> Any:  # noqa: D417 - each option has its own line
     """
     Let a call's arguments follow the service level.
@@ -352,9 +274,9 @@ def degradable(target: Any = None, /, **options: Any) -> Any:  # noqa: D417 - ea
             cannot take, or nothing to adjust at all.
         DecorationError: At decoration: the target cannot carry policies.
     """
-    if _is_target("degradable", target, options):
+    if is_target("degradable", target, options):
         return decorate(target, _DEGRADE, None)
-    problems = _no_position("degradable", target, "steps=scale()")
+    problems = no_position("degradable", target, "steps=scale()")
 
     def decorator(fn: F) -> F:
         rest = dict(options)
@@ -363,7 +285,7 @@ def degradable(target: Any = None, /, **options: Any) -> Any:  # noqa: D417 - ea
         if not isinstance(rules, dict):
             found.append(f"rules must be a dict of rules by parameter, got {describe(rules)}")
         named = {key: rest.pop(key) for key in (*_DEGRADE_OPTIONS.options, "registry") if key in rest}
-        given, registry = _checked(_where("degradable", fn), _DEGRADE_OPTIONS, named, problems=found)
+        given, registry = checked(where("degradable", fn), _DEGRADE_OPTIONS, named, problems=found)
         return decorate(fn, DegradeSpec({**rest, **rules}, given), registry)  # type: ignore[no-any-return]
 
     return decorator
@@ -372,7 +294,7 @@ def degradable(target: Any = None, /, **options: Any) -> Any:  # noqa: D417 - ea
 # -- recoverable -------------------------------------------------------------------
 
 
-@_signed(RecoverDecorator, RECOVERY_OPTIONS, "target")
+@signed(RecoverDecorator, RECOVERY_OPTIONS, "target")
 def recoverable(target: Any = None, /, **options: Any) -> Any:  # noqa: D417 - each option has its own line
     """
     Walk the recovery playbook for an error's category, and call again after each step that applies.
@@ -389,12 +311,12 @@ def recoverable(target: Any = None, /, **options: Any) -> Any:  # noqa: D417 - e
         PolicyError: At decoration, with everything that cannot be meant.
         DecorationError: At decoration: the target cannot carry policies.
     """
-    if _is_target("recoverable", target, options):
+    if is_target("recoverable", target, options):
         return decorate(target, _RECOVER, None)
-    problems = _no_position("recoverable", target, "max_runs=1")
+    problems = no_position("recoverable", target, "max_runs=1")
 
     def decorator(fn: F) -> F:
-        given, registry = _checked(_where("recoverable", fn), RECOVERY_OPTIONS, options, problems=problems)
+        given, registry = checked(where("recoverable", fn), RECOVERY_OPTIONS, options, problems=problems)
         return decorate(fn, RecoverSpec(given), registry)  # type: ignore[no-any-return]
 
     return decorator

@@ -14,9 +14,10 @@ from resilient.decorating import name_of
 from resilient.errors import PolicyError
 from resilient.pipeline import Pipeline
 from resilient.policies.base import Returned
+from resilient.policies.checks import boolean, text
 from resilient.policies.circuit import CircuitPolicy
 from resilient.policies.fallback import FallbackPolicy, offer
-from resilient.policies.options import boolean, describe, is_async, same, text
+from resilient.policies.options import describe, is_async, same
 from resilient.policies.recovery import RecoverPolicy
 from resilient.policies.recovery_options import RECOVERY_OPTIONS
 

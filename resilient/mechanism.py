@@ -17,7 +17,8 @@ from resilient.forks import survives_fork
 from resilient.hub import Hub
 from resilient.pipeline import Pipeline
 from resilient.policies.base import Plan, Returned
-from resilient.policies.options import describe, integer
+from resilient.policies.checks import integer
+from resilient.policies.options import describe
 from resilient.policies.retry import RETRY_OPTIONS, RetryPolicy
 from resilient.text import cut, readable
 

@@ -15,8 +15,9 @@ from resilient.breaker import CircuitBreaker
 from resilient.chain import FallbackChain
 from resilient.configs import CircuitBreakerConfig
 from resilient.errors import PolicyError, ResilientWarning
+from resilient.policies.checks import text
 from resilient.policies.circuit import CircuitState
-from resilient.policies.options import describe, same, text
+from resilient.policies.options import describe, same
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,24 +9,19 @@ from datetime import timedelta
 import pytest
 
 from resilient import PolicyError, circuit, retry
-from resilient.policies.circuit import CIRCUIT_OPTIONS
-from resilient.policies.options import (
-    UNSET,
-    Option,
-    OptionTable,
+from resilient.policies.checks import (
     boolean,
     callable_or_none,
     choice,
-    describe,
     fraction,
     integer,
-    is_async,
     number,
     parse_duration,
-    same,
     seconds,
     text,
 )
+from resilient.policies.circuit import CIRCUIT_OPTIONS
+from resilient.policies.options import UNSET, Option, OptionTable, describe, is_async, same
 from resilient.policies.retry_options import RETRY_OPTIONS, check_together, merge
 
 NAN = float("nan")

@@ -23,7 +23,8 @@ from resilient.analytics.records import Entry, jsonable, kept, member, never_fai
 from resilient.clock import SYSTEM_CLOCK
 from resilient.errorinfo import ErrorCategory, ErrorInfo, ErrorSeverity
 from resilient.errors import PolicyError
-from resilient.policies.options import describe, integer, seconds
+from resilient.policies.checks import integer, seconds
+from resilient.policies.options import describe
 from resilient.text import escape
 from resilient.text import redact as hide_secrets
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
     from resilient.clock import Clock
-    from resilient.policies.options import Check
+    from resilient.policies.checks import Check
 
 __all__ = ["ErrorAnalytics"]
 

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from resilient.errors import PolicyError
+from resilient.policies.checks import boolean, choice, integer, number, seconds
 from resilient.policies.circuit import CircuitState
-from resilient.policies.options import Option, OptionTable, boolean, choice, describe, integer, number, seconds
+from resilient.policies.options import Option, OptionTable, describe
 from resilient.policies.window import contents
 from resilient.text import cut
 

@@ -21,7 +21,8 @@ from resilient.control.overrides import any_open, join, level_of, overriding
 from resilient.errors import PolicyError
 from resilient.events import LevelChanged
 from resilient.levels import DegradationLevel
-from resilient.policies.options import describe, text
+from resilient.policies.checks import text
+from resilient.policies.options import describe
 from resilient.text import cut, readable, safe_str, type_name
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from typing import Any
 
 from resilient.errors import PolicyError
 from resilient.light import dataclass
-from resilient.policies.options import Option, OptionTable, describe, fraction, number, seconds, text
+from resilient.policies.checks import fraction, number, seconds, text
+from resilient.policies.options import Option, OptionTable, describe
 
 __all__ = ["BUILT_IN", "Timing", "check_signal", "check_triggers"]
 

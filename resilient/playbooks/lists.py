@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from resilient.errorinfo import ErrorCategory
 from resilient.errors import PolicyError
 from resilient.playbooks.steps import BUILT_IN, SHARED
-from resilient.policies.options import UNSET, Option, OptionTable, choice, describe, seconds, text
+from resilient.policies.checks import choice, seconds, text
+from resilient.policies.options import UNSET, Option, OptionTable, describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

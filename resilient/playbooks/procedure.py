@@ -17,7 +17,8 @@ from resilient.playbooks.lists import TIMEOUT, PlaybookStep, StepLists
 from resilient.playbooks.provisions import Provisions
 from resilient.playbooks.single_flight import SingleFlight
 from resilient.policies.base import Plan, Raised, Returned
-from resilient.policies.options import UNSET, Option, OptionTable, integer
+from resilient.policies.checks import integer
+from resilient.policies.options import UNSET, Option, OptionTable
 from resilient.text import cut, readable, safe_str, type_name
 
 if TYPE_CHECKING:

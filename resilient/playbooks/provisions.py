@@ -13,7 +13,8 @@ from typing import Any
 from resilient.errors import PolicyError
 from resilient.light import dataclass
 from resilient.playbooks.endpoints import place
-from resilient.policies.options import boolean, describe, text
+from resilient.policies.checks import boolean, text
+from resilient.policies.options import describe
 
 __all__ = ["USUAL", "Provided", "Provisions"]
 

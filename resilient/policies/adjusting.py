@@ -14,7 +14,8 @@ from typing import Any, Literal, TypeAlias
 from resilient.errors import PolicyError
 from resilient.levels import DegradationLevel
 from resilient.policies.arguments import Parameters
-from resilient.policies.options import describe, fraction
+from resilient.policies.checks import fraction
+from resilient.policies.options import describe
 from resilient.policies.rules import DEFAULT_RULES, Rule, cap, enabled_from, equal, is_feature, ladder, scale
 from resilient.policies.sizes import is_side, resized
 

@@ -9,18 +9,9 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from resilient.policies.base import Plan, Raised, Returned
+from resilient.policies.checks import boolean, choice, fraction, integer, number, parse_duration, seconds
 from resilient.policies.matching import ANY, Matcher, matcher
-from resilient.policies.options import (
-    Option,
-    OptionTable,
-    boolean,
-    choice,
-    fraction,
-    integer,
-    number,
-    parse_duration,
-    seconds,
-)
+from resilient.policies.options import Option, OptionTable
 from resilient.policies.window import MAX_CALLS
 
 if TYPE_CHECKING:

@@ -14,8 +14,9 @@ from resilient.errors import FallbackChainExhaustedError, PolicyError
 from resilient.events import FallbackUsed
 from resilient.light import dataclass
 from resilient.policies.base import Call, Command, Outcome, Plan, Raised, Returned, behind, traceback_of
+from resilient.policies.checks import callable_or_none, number, text
 from resilient.policies.matching import ANY, Errors, Matcher, matcher
-from resilient.policies.options import Option, OptionTable, callable_or_none, describe, is_async, number, text
+from resilient.policies.options import Option, OptionTable, describe, is_async
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping

@@ -7,7 +7,8 @@ Beside the policy, for that is loaded only where a function recovers.
 from __future__ import annotations
 
 from resilient.errorinfo import ErrorCategory
-from resilient.policies.options import Option, OptionTable, integer
+from resilient.policies.checks import integer
+from resilient.policies.options import Option, OptionTable
 
 __all__ = ["RECOVERY_OPTIONS"]
 

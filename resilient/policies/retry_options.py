@@ -6,8 +6,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from resilient.policies.checks import callable_or_none, choice, integer, number, seconds
 from resilient.policies.matching import matcher
-from resilient.policies.options import Option, OptionTable, callable_or_none, choice, integer, is_async, number, seconds
+from resilient.policies.options import Option, OptionTable, is_async
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,14 +10,13 @@ import math
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from resilient import modes
+from resilient.adapters.retrying import looks_at_values, named_types
 from resilient.adapters.tenacity import (
     Backoff,
     RetryCallState,
     TryAgain,
     as_delay,
-    looks_at_values,
     make_retrying,
-    named_types,
     new_state,
     settle,
     stop_strategy,

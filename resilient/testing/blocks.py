@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from resilient.errors import PolicyError
 from resilient.modes import switched
-from resilient.policies.options import describe, integer
+from resilient.policies.checks import integer
+from resilient.policies.options import describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
