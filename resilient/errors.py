@@ -87,12 +87,33 @@ class CircuitBreakerOpenError(ResilientError):
         last_error: Text of the error that opened the circuit, or None.
     """
 
-    # No call of super().__init__: `BaseException.__new__` has stored `args`
-    # already, and a rejection has to be cheap.
+    # Whatever it tells is in `args`, where `BaseException.__new__` puts it: an
+    # open circuit has to cost next to nothing, and so has this error.
+    args: tuple[str, float | None, str | None]
+
     def __init__(self, name: str, retry_after: float | None = None, last_error: str | None = None) -> None:
-        self.name = name
-        self.retry_after = retry_after
-        self.last_error = last_error
+        self.args = name, retry_after, last_error
+
+    @property
+    def name(self) -> str:
+        """
+        The circuit's name.
+        """
+        return self.args[0]
+
+    @property
+    def retry_after(self) -> float | None:
+        """
+        Seconds until it is worth asking again; None where time alone will not open the way.
+        """
+        return self.args[1]
+
+    @property
+    def last_error(self) -> str | None:
+        """
+        Text of the error that opened the circuit, or None.
+        """
+        return self.args[2]
 
     def __reduce__(self) -> tuple[type[CircuitBreakerOpenError], tuple[str, float | None, str | None]]:
         return type(self), (self.name, self.retry_after, self.last_error)

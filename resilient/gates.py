@@ -17,11 +17,15 @@ from resilient.operation import attempt
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from resilient.counting import Ticks
     from resilient.hub import Hub
     from resilient.operation import Operation
     from resilient.policies.base import Plan
 
-__all__ = ["Bound", "Gate", "Stack", "Token"]
+__all__ = ["ROUNDING", "Bound", "Gate", "Shut", "Stack", "Token"]
+
+ROUNDING = 1e-6
+"""Who waits exactly as long as it was told must not be turned away for the last bit of a float: in seconds."""
 
 
 class Gate(Protocol):
@@ -54,6 +58,26 @@ class Gate(Protocol):
         Hear of the success of a call that passed in *generation*, and took *elapsed* seconds where a clock was read.
         """
         ...
+
+
+class Shut:
+    """
+    An open circuit, as long as all that happens to calls is that they are turned away.
+
+    Replaced whole by its circuit, never changed: it is read without a lock.
+
+    Args:
+        circuit: The circuit.
+        ticks: Counts its rejections.
+        until: Monotonic seconds at which it has to be asked; None where time alone will not open the way.
+    """
+
+    __slots__ = ("circuit", "ticks", "until")
+
+    def __init__(self, circuit: Any, ticks: Ticks, until: float | None) -> None:
+        self.circuit: Any = circuit
+        self.ticks: Ticks = ticks
+        self.until: float | None = until
 
 
 # Which gates a quiet call has passed, each with its generation at that time.
@@ -107,6 +131,7 @@ class Stack:
         override: Stands for the function while a test injects outcomes.
         quiet: The token of a quiet call; None while calls have to be planned.
         ticket: The same where only a clock keeps a call from being quiet.
+        shut: What turns calls away without a plan; None while nothing does.
     """
 
     __slots__ = (
@@ -114,13 +139,14 @@ class Stack:
         "_judged",
         "_last",
         "_lock",
+        "_outermost",
         "_plans",
-        "_shut",
         "_timed",
         "hub",
         "override",
         "policies",
         "quiet",
+        "shut",
         "ticket",
     )
 
@@ -138,7 +164,8 @@ class Stack:
         self._judged = False
         self._plans: Callable[..., Plan] = attempt
         # The outermost circuit, where its rejections go to the caller as they are.
-        self._shut: Any = None
+        self._outermost: Any = None
+        self.shut: Shut | None = None
         self._renew_locks()
 
     def _renew_locks(self) -> None:
@@ -158,7 +185,7 @@ class Stack:
             self._gates = gates
             self._timed = any(one.timed for one in policies)
             self._judged = any(getattr(one, "judges_results", False) for one in policies)
-            self._shut = _outermost_circuit(policies)
+            self._outermost = _outermost_circuit(policies)
             self._last = None
         for gate in gates:
             gate.attach(self)
@@ -169,6 +196,8 @@ class Stack:
         Read the gates again: whether the next call is quiet, and its token.
         """
         with self._lock:
+            outermost = self._outermost
+            self.shut = None if outermost is None else outermost.shut
             passed: list[tuple[Gate, int]] = []
             for gate in self._gates:
                 generation = gate.generation

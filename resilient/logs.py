@@ -113,13 +113,12 @@ def wanted(kind: type[Event]) -> bool:
     any time: so a few dictionary reads, and no call of structlog's or logging's
     before it is certain that somebody listens.
     """
-    structlog = _modules.get("structlog")
     # Another thread may be half way through importing it.
-    if structlog is not None and getattr(structlog, "is_configured", _no)():
+    if "structlog" in _modules and getattr(_modules.get("structlog"), "is_configured", _no)():
         return kind in LEVELS
     if not (_root.handlers and _logger.propagate):
         handlers = _logger.handlers
-        if not handlers or handlers == _SILENT:
+        if handlers == _SILENT or not handlers:
             return False
     number = _NUMBERS.get(kind)
     return number is not None and _logger.isEnabledFor(number)

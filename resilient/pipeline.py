@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 from resilient import modes
 from resilient.counting import Counts, Ticks
 from resilient.drivers import arun, run, stripped
-from resilient.gates import Stack
+from resilient.errors import CircuitBreakerOpenError
+from resilient.forks import survives_fork
+from resilient.gates import ROUNDING, Stack
 from resilient.operation import Operation
 from resilient.policies.base import Returned
 from resilient.surroundings import carries
@@ -24,11 +26,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from resilient.counting import Stats
-    from resilient.errors import CircuitBreakerOpenError
-    from resilient.gates import Token
+    from resilient.gates import Shut, Token
 
 __all__ = ["Pipeline"]
 
+
+# Makes a rejection without its __init__, which would but store the arguments once more.
+_new = BaseException.__new__
 
 _uids = itertools.count(1)
 
@@ -88,6 +92,8 @@ class Pipeline(Stack):
             token = self.quiet
             number = tick()
             if token is None:
+                if (shut := self.shut) is not None and (wait := self.turned_away(shut)) != 0.0:
+                    raise _new(CircuitBreakerOpenError, shut.circuit.name, wait, shut.circuit.last_error)
                 return self.enter(number, args, kwargs)
             try:
                 result = fn(*args, **kwargs)  # type: ignore[misc]
@@ -113,6 +119,8 @@ class Pipeline(Stack):
             token = self.quiet
             number = tick()
             if token is None:
+                if (shut := self.shut) is not None and (wait := self.turned_away(shut)) != 0.0:
+                    raise _new(CircuitBreakerOpenError, shut.circuit.name, wait, shut.circuit.last_error)
                 return await self.aenter(number, args, kwargs)
             try:
                 result = await fn(*args, **kwargs)  # type: ignore[misc]
@@ -152,20 +160,17 @@ class Pipeline(Stack):
                 raise failure.pop()
             return (self.override or self.fn)(*args, **kwargs)
         started = None
-        if failure is None and op is None:
-            if (ticket := self.ticket) is not None:
-                # Only a clock stands between this call and the fast path.
-                clock = self.hub.clock
-                started = clock.monotonic()
-                try:
-                    value = self.fn(*args, **kwargs)  # type: ignore[misc]
-                except Exception as error:  # noqa: BLE001 - the plan decides about every Exception
-                    failure = [stripped(error)]
-                else:
-                    self.settle(ticket, clock.monotonic() - started)
-                    return value
-            elif (rejection := self.rejection()) is not None:
-                raise rejection
+        if failure is None and op is None and (ticket := self.ticket) is not None:
+            # Only a clock stands between this call and the fast path.
+            clock = self.hub.clock
+            started = clock.monotonic()
+            try:
+                value = self.fn(*args, **kwargs)  # type: ignore[misc]
+            except Exception as error:  # noqa: BLE001 - the plan decides about every Exception
+                failure = [stripped(error)]
+            else:
+                self.settle(ticket, clock.monotonic() - started)
+                return value
         op = self.operation(number, failure, ticket, started, op)
         # In one step: what a look up the stack finds here must not include the error.
         outcome = op.finish(run(self._plans(op, args, kwargs), op.clock))
@@ -194,19 +199,16 @@ class Pipeline(Stack):
                 raise failure.pop()
             return await (self.override or self.fn)(*args, **kwargs)
         started = None
-        if failure is None and op is None:
-            if (ticket := self.ticket) is not None:
-                clock = self.hub.clock
-                started = clock.monotonic()
-                try:
-                    value = await self.fn(*args, **kwargs)  # type: ignore[misc]
-                except Exception as error:  # noqa: BLE001 - the plan decides about every Exception
-                    failure = [stripped(error)]
-                else:
-                    self.settle(ticket, clock.monotonic() - started)
-                    return value
-            elif (rejection := self.rejection()) is not None:
-                raise rejection
+        if failure is None and op is None and (ticket := self.ticket) is not None:
+            clock = self.hub.clock
+            started = clock.monotonic()
+            try:
+                value = await self.fn(*args, **kwargs)  # type: ignore[misc]
+            except Exception as error:  # noqa: BLE001 - the plan decides about every Exception
+                failure = [stripped(error)]
+            else:
+                self.settle(ticket, clock.monotonic() - started)
+                return value
         op = self.operation(number, failure, ticket, started, op)
         op.is_async = True
         outcome = op.finish(await arun(self._plans(op, args, kwargs), op.clock))
@@ -220,19 +222,26 @@ class Pipeline(Stack):
     carries(enter)
     carries(aenter)
 
-    def rejection(self) -> CircuitBreakerOpenError | None:
+    def turned_away(self, shut: Shut) -> float | None:
         """
-        Return why the next call is not admitted, where nobody but its caller has to hear of it; else None.
+        Turn a call away where nobody but its caller has to hear of it, as the plan would, without the plan.
 
-        What the plan would come to, without the plan: an open circuit has to cost next to nothing.
+        An open circuit has to cost next to nothing.
+
+        Returns:
+            Seconds until it is worth asking again, None where time alone will not open the way; 0.0: the call is
+            not turned away here, but has to be planned.
         """
-        shut = self._shut
-        if shut is None or self.hub.hears_rejections():
-            return None
-        rejection: CircuitBreakerOpenError | None = shut.rejection()
-        if rejection is not None:
-            next(self.counts.rejections)
-        return rejection
+        if modes.disabled or self.hub.hears_rejections():
+            return 0.0
+        wait = shut.until
+        if wait is not None:
+            wait -= self.hub.clock.monotonic()
+            if wait <= ROUNDING:
+                return 0.0
+        next(shut.ticks)
+        next(self.counts.rejections)
+        return wait
 
     def operation(
         self,

@@ -1192,23 +1192,28 @@ def test_rejections_of_decorated_functions_are_counted_and_told(registry, clock)
     hold.release()
 
 
-def test_rejection_at_once_leaves_changes_to_admission(make, clock):
+def test_only_a_circuit_that_is_open_is_shut(make, clock):
     """
-    Only a circuit that is open, and stays so, turns a call away without being asked for admission.
+    What turns calls away without asking for admission says until when, and is there while all calls are turned away.
     """
     breaker = make()
-    answers = [breaker.rejection()]
+    closed = breaker.shut
     breaker.state = OPEN
-    answers.append(breaker.rejection().retry_after)
-    clock.advance(60.0)
-    answers.append(breaker.rejection())
-    due = breaker.state
+    opened = breaker.shut.until
+    with breaker.isolate():
+        isolated = breaker.shut.until
+    released = breaker.shut
+    breaker.state = OPEN
+    breaker.configure(CircuitBreakerConfig(open_for=90.0))
+    configured = breaker.shut.until
+    breaker.configure(CircuitBreakerConfig(mode="metrics_only"))
+    switched = breaker.shut
+    breaker.configure(CircuitBreakerConfig(open_for=float("inf")))
+    for_ever = breaker.shut.until
     breaker.state = HALF_OPEN
-    breaker.acquire()
-    answers.append(breaker.rejection())
 
-    assert answers == [None, 60.0, None, None]
-    assert (due, breaker.rejected) == (OPEN, 1)
+    assert (opened, isolated, configured, for_ever) == (60.0, None, 90.0, None)
+    assert [closed, released, switched, breaker.shut] == [None] * 4
 
 
 def test_open_circuit_and_retry(registry, clock):

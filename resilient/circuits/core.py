@@ -30,8 +30,10 @@ from resilient.adapters.pybreaker import (
     transit,
 )
 from resilient.circuits.telling import queue_call, queue_event
+from resilient.counting import Ticks
 from resilient.events import CircuitClosed, CircuitHalfOpened, CircuitOpened, Event
 from resilient.forks import survives_fork
+from resilient.gates import ROUNDING, Shut
 from resilient.policies.circuit import CIRCUIT_OPTIONS, CircuitState
 from resilient.policies.tripping import TripRule, open_time
 
@@ -64,9 +66,6 @@ _DEFAULT_RULE = TripRule(_DEFAULTS)
 # Nothing given, and nothing told; never changed.
 _NOTHING: Mapping[str, Any] = {}
 
-# Who waits exactly as long as it was told must not be turned away for the last bit of a float.
-_ROUNDING = 1e-6
-
 
 class CircuitCore:
     """
@@ -83,7 +82,6 @@ class CircuitCore:
         pybreaker: The real pybreaker breaker beneath. Its transitions and its
             listeners are the circuit's; its ``call`` would hold its lock around
             the function, and knows none of the options.
-        rejected: Calls that were not admitted.
         late: Results that came in a later generation than their call's.
         last_error: Text of the error that opened the circuit.
     """
@@ -91,7 +89,6 @@ class CircuitCore:
     def __init__(self, name: str, given: Mapping[str, Any], hub: Hub) -> None:
         self.name = name
         self.hub = hub
-        self.rejected: int = 0
         self.late: int = 0
         self.last_error: str | None = None
         self._ledger = Ledger(hub.clock, self)
@@ -102,6 +99,9 @@ class CircuitCore:
         self._owners: tuple[weakref.ref[Stack], ...] = ()
         # Monotonic seconds at which an open circuit may be probed.
         self._due = math.inf
+        # Open, for whoever looks without the lock.
+        self.shut: Shut | None = None
+        self._count_rejections_from(0)
         self._reopenings = 0
         self._last_failure: float | None = None
         self._would_have_opened = False
@@ -152,7 +152,7 @@ class CircuitCore:
 
     def attach(self, owner: Stack) -> None:
         """
-        Tell *owner*, held weakly, whenever `generation` or `timed` may have changed.
+        Tell *owner*, held weakly, whenever `generation`, `timed` or `shut` may have changed.
         """
         with self._lock:
             self.detach(owner)
@@ -178,6 +178,11 @@ class CircuitCore:
         """
         with self._lock:
             self._listening = bool(self.pybreaker.listeners)
+            if self._ledger.current == STATE_OPEN and self.options["mode"] == "on":
+                until = None if self._holds or self._due == math.inf else self._due
+                self.shut = Shut(self, self._rejections[1], until)
+            else:
+                self.shut = None
             for ref in self._owners:
                 owner = ref()
                 if owner is not None:
@@ -193,6 +198,18 @@ class CircuitCore:
         return _STATES[self._ledger.current]
 
     @property
+    def rejected(self) -> int:
+        """
+        Calls that were not admitted.
+        """
+        earlier, ticks = self._rejections
+        return earlier + ticks.taken
+
+    def _count_rejections_from(self, number: int) -> None:
+        # Replaced whole: a call that was turned away before does not count after.
+        self._rejections = number, Ticks()
+
+    @property
     def failure_count(self) -> int:
         """
         The failures that the trip rule looks at.
@@ -205,7 +222,7 @@ class CircuitCore:
         Return the seconds that an open circuit has to stay open.
         """
         remaining = self._due - now
-        return remaining if remaining > _ROUNDING else 0.0
+        return remaining if remaining > ROUNDING else 0.0
 
     def _wait(self, now: float) -> float | None:
         """

@@ -35,7 +35,6 @@ class CircuitMachine(CircuitCore):
     Admission and counting of one circuit.
     """
 
-    rejected: int
     late: int
     last_error: str | None
 
@@ -51,7 +50,7 @@ class CircuitMachine(CircuitCore):
             permit = self._admit_locked()
             reason = "isolated" if self._holds else self.state.value
             if isinstance(permit, CircuitBreakerOpenError):
-                self.rejected += 1
+                next(self._rejections[1])
             elif self._listening and op is not None and self.options["mode"] != "disabled":
                 queue_call(self.hub, self.pybreaker, "before_call", op.fn, *args, **(kwargs or {}))
         self.hub.drain()
@@ -80,21 +79,6 @@ class CircuitMachine(CircuitCore):
         permit = Permit(self, ledger.generation, now, now + lease_time(options, open_for))
         self._probes.append(permit)
         return permit
-
-    def rejection(self) -> CircuitBreakerOpenError | None:
-        """
-        Turn a call away if the circuit is open and stays so for now; None: ask `admit`.
-
-        What `admit` does for all calls but those that bring a change, for a fraction of its cost.
-        """
-        if self._ledger.current != STATE_OPEN or self.options["mode"] != "on":
-            return None
-        with self._lock:
-            wait = self._wait(self.hub.clock.monotonic())
-            if wait == 0.0 or self._ledger.current != STATE_OPEN:
-                return None
-            self.rejected += 1
-            return CircuitBreakerOpenError(self.name, wait, self.last_error)
 
     def has_room(self) -> bool:
         """

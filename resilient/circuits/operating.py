@@ -64,7 +64,6 @@ class OperatedCircuit(CircuitMachine):
     What can be done to a circuit by hand.
     """
 
-    rejected: int
     late: int
     last_error: str | None
 
@@ -110,7 +109,8 @@ class OperatedCircuit(CircuitMachine):
         """
         with self._lock:
             self._begin_anew(STATE_CLOSED, reason="reset")
-            self.rejected = self.late = 0
+            self._count_rejections_from(0)
+            self.late = 0
             self._last_failure = None
         self.hub.drain()
 
@@ -132,7 +132,9 @@ class OperatedCircuit(CircuitMachine):
         hold = Isolation(self)
         with self._lock:
             self._holds = (*self._holds, hold)
-            if self._ledger.current != STATE_OPEN:
+            if self._ledger.current == STATE_OPEN:
+                self.relisted()
+            else:
                 self._transit(STATE_OPEN, reason="isolated")
         self.hub.drain()
         return hold
@@ -272,6 +274,7 @@ class OperatedCircuit(CircuitMachine):
             self.last_error = saved["last_error"]
             age = saved["last_failure_age"]
             self._last_failure = None if age is None else now - age
-            self.rejected, self.late = saved["rejected"], saved["late"]
+            self._count_rejections_from(saved["rejected"])
+            self.late = saved["late"]
             self.relisted()
         self.hub.drain()
