@@ -21,16 +21,21 @@ if TYPE_CHECKING:
     from resilient.hub import Hub
     from resilient.operation import Operation
     from resilient.policies.base import Plan
+    from resilient.policies.tripping import Lull
 
 __all__ = ["ROUNDING", "Bound", "Gate", "Shut", "Stack", "Token"]
 
 ROUNDING = 1e-6
-"""Who waits exactly as long as it was told must not be turned away for the last bit of a float: in seconds."""
+"""Seconds: who waits as long as it was told must not be turned away for the last bit of a float."""
 
 
 class Gate(Protocol):
     """
     What may stand between a call and the fast path.
+
+    Where it is the only one that hears of successes, two more attributes are
+    looked for: ``lull`` (the `Lull` that it has published, or None) and
+    ``has_counted`` (whether a lull that is over has counted a number).
     """
 
     @property
@@ -131,6 +136,7 @@ class Stack:
         override: Stands for the function while a test injects outcomes.
         quiet: The token of a quiet call; None while calls have to be planned.
         ticket: The same where only a clock keeps a call from being quiet.
+        lulled: The only gate that hears of successes, if it has lulls; else None.
         shut: What turns calls away without a plan; None while nothing does.
     """
 
@@ -143,6 +149,7 @@ class Stack:
         "_plans",
         "_timed",
         "hub",
+        "lulled",
         "override",
         "policies",
         "quiet",
@@ -166,6 +173,7 @@ class Stack:
         # The outermost circuit, where its rejections go to the caller as they are.
         self._outermost: Any = None
         self.shut: Shut | None = None
+        self.lulled: Any = None
         self._renew_locks()
 
     def _renew_locks(self) -> None:
@@ -209,9 +217,40 @@ class Stack:
             # The same generations are the same token: calls in flight stay quiet.
             if ticket != self._last:
                 self._last = ticket
-            timed = self._timed or any(gate.timed for gate in self._gates)
+            timed = [gate for gate in self._gates if gate.timed]
+            self.lulled = timed[0] if len(timed) == 1 and hasattr(timed[0], "lull") else None
             self.ticket = self._last
-            self.quiet = None if timed else self._last
+            self.quiet = None if timed or self._timed else self._last
+
+    def settle_timed(self, ticket: Token, started: float, now: float) -> None:
+        """
+        Report the success of a call that only a clock kept from being quiet.
+
+        Args:
+            ticket: The generations of the gates when it began.
+            started: Monotonic seconds then.
+            now: Monotonic seconds when it returned.
+        """
+        gate = self.lulled
+        # The lull first: with one of a later generation comes another ticket.
+        lull: Lull | None = gate and gate.lull
+        if lull is not None and ticket is self.ticket and now <= lull.until and now - started <= lull.slow:
+            number = lull.tick()
+            # Where the lull has ended meanwhile, its end tells whether this success is in it.
+            if gate.lull is lull or gate.has_counted(lull, number):
+                return
+        self.settle(ticket, now - started)
+
+    def settle(self, token: Token, elapsed: float | None) -> None:
+        """
+        Report the success of a quiet call to the gates it had passed.
+
+        Args:
+            token: Their generations when it began.
+            elapsed: Seconds it took, where a clock was read.
+        """
+        for gate, generation in token:
+            gate.succeeded(generation, elapsed)
 
 
 @functools.cache

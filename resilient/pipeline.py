@@ -169,7 +169,7 @@ class Pipeline(Stack):
             except Exception as error:  # noqa: BLE001 - the plan decides about every Exception
                 failure = [stripped(error)]
             else:
-                self.settle(ticket, clock.monotonic() - started)
+                self.settle_timed(ticket, started, clock.monotonic())
                 return value
         op = self.operation(number, failure, ticket, started, op)
         # In one step: what a look up the stack finds here must not include the error.
@@ -207,7 +207,7 @@ class Pipeline(Stack):
             except Exception as error:  # noqa: BLE001 - the plan decides about every Exception
                 failure = [stripped(error)]
             else:
-                self.settle(ticket, clock.monotonic() - started)
+                self.settle_timed(ticket, started, clock.monotonic())
                 return value
         op = self.operation(number, failure, ticket, started, op)
         op.is_async = True
@@ -268,17 +268,6 @@ class Pipeline(Stack):
         Return an operation that calls *fn* instead of this pipeline's own function.
         """
         return Operation(self, number, fn, function or self.name)
-
-    def settle(self, token: Token, elapsed: float | None) -> None:
-        """
-        Report the success of a quiet call to the gates it had passed.
-
-        Args:
-            token: Their generations when it began.
-            elapsed: Seconds it took, where a clock was read.
-        """
-        for gate, generation in token:
-            gate.succeeded(generation, elapsed)
 
     # -- counts ------------------------------------------------------------
 

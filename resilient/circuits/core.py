@@ -35,7 +35,7 @@ from resilient.events import CircuitClosed, CircuitHalfOpened, CircuitOpened, Ev
 from resilient.forks import survives_fork
 from resilient.gates import ROUNDING, Shut
 from resilient.policies.circuit import CIRCUIT_OPTIONS, CircuitState
-from resilient.policies.tripping import TripRule, open_time
+from resilient.policies.tripping import Lull, TripRule, open_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -99,8 +99,10 @@ class CircuitCore:
         self._owners: tuple[weakref.ref[Stack], ...] = ()
         # Monotonic seconds at which an open circuit may be probed.
         self._due = math.inf
-        # Open, for whoever looks without the lock.
+        # Published, to be read without the lock: that all calls are turned away, and
+        # that successes are to be counted here and not in the window.
         self.shut: Shut | None = None
+        self.lull: Lull | None = None
         self._count_rejections_from(0)
         self._reopenings = 0
         self._last_failure: float | None = None
@@ -177,16 +179,18 @@ class CircuitCore:
         Look for listeners, and tell all owners to look at this gate again.
         """
         with self._lock:
+            self._whole_rule()
             self._listening = bool(self.pybreaker.listeners)
-            if self._ledger.current == STATE_OPEN and self.options["mode"] == "on":
-                until = None if self._holds or self._due == math.inf else self._due
-                self.shut = Shut(self, self._rejections[1], until)
-            else:
-                self.shut = None
+            self.shut = self._shut_now()
             for ref in self._owners:
                 owner = ref()
                 if owner is not None:
                     owner.refresh()
+
+    def _shut_now(self) -> Shut | None:
+        if self._ledger.current != STATE_OPEN or self.options["mode"] != "on":
+            return None
+        return Shut(self, self._rejections[1], None if self._holds or self._due == math.inf else self._due)
 
     # -- reading -------------------------------------------------------------
 
@@ -196,14 +200,6 @@ class CircuitCore:
         What the circuit does with calls. OPEN stays OPEN until somebody asks to be admitted.
         """
         return _STATES[self._ledger.current]
-
-    @property
-    def rejected(self) -> int:
-        """
-        Calls that were not admitted.
-        """
-        earlier, ticks = self._rejections
-        return earlier + ticks.taken
 
     def _count_rejections_from(self, number: int) -> None:
         # Replaced whole: a call that was turned away before does not count after.
@@ -215,7 +211,17 @@ class CircuitCore:
         The failures that the trip rule looks at.
         """
         with self._lock:
-            return self._rule.failures(self.hub.clock.monotonic(), self._ledger.failures)
+            return self._whole_rule().failures(self.hub.clock.monotonic(), self._ledger.failures)
+
+    def _whole_rule(self) -> TripRule:
+        """
+        Return the trip rule with all successes counted in it; the lull, if there is one, is over.
+        """
+        # In one step: a signal handler may come here too.
+        lull, self.lull = self.lull, None
+        if lull is not None:
+            self._rule.add(lull.end())
+        return self._rule
 
     def _remaining(self, now: float) -> float:
         """
@@ -283,7 +289,7 @@ class CircuitCore:
         Zero everything that a closed circuit starts without.
         """
         self._ledger.failures = 0
-        self._rule.clear()
+        self._whole_rule().clear()
         self._reopenings = 0
         self._would_have_opened = False
         self.last_error = None

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from resilient.operation import Operation
     from resilient.policies.base import Raised
+    from resilient.policies.tripping import Lull
 
 __all__ = ["CircuitMachine"]
 
@@ -37,6 +38,14 @@ class CircuitMachine(CircuitCore):
 
     late: int
     last_error: str | None
+
+    @property
+    def rejected(self) -> int:
+        """
+        Calls that were not admitted.
+        """
+        earlier, ticks = self._rejections
+        return earlier + ticks.taken
 
     # -- admission -----------------------------------------------------------
 
@@ -194,7 +203,7 @@ class CircuitMachine(CircuitCore):
         return True
 
     def _count_locked(self, *, failed: bool, elapsed: float | None) -> None:
-        ledger, rule = self._ledger, self._rule
+        ledger, rule = self._ledger, self._whole_rule()
         now = self.hub.clock.monotonic()
         if failed:
             self._last_failure = now
@@ -214,6 +223,9 @@ class CircuitMachine(CircuitCore):
                 self._trip(reason, now)
             if rule.consecutive and had_failures != failed:
                 self.relisted()
+            if rule.timed:
+                # Once more: a signal handler may have begun a lull that this result does not allow.
+                self._whole_rule()
 
     def _name_cause(self, error: Exception, generation: int) -> None:
         """
@@ -250,8 +262,24 @@ class CircuitMachine(CircuitCore):
         """
         with self._lock:
             counted = self._take_locked(generation, failed=False, elapsed=elapsed, outcome=None, op=None)
+            if counted and self._rule.timed:
+                self._begin_lull()
         if counted:
             self.hub.drain()
+
+    def _begin_lull(self) -> None:
+        lull = self._rule.lull()
+        # In one step: a signal handler may have begun one.
+        self.lull = self.lull or lull
+        # Last: whatever a handler has changed meanwhile has ended this lull.
+        lull.until = self._rule.lull_until()
+
+    def has_counted(self, lull: Lull, number: int) -> bool:
+        """
+        Tell whether the success that took *number* in *lull*, which is over, was still counted.
+        """
+        with self._lock:
+            return number < lull.total
 
     def quiet_permit(self, generation: int, started: float | None) -> Permit:
         """

@@ -173,7 +173,7 @@ class OperatedCircuit(CircuitMachine):
         """
         with self._lock:
             now = self.hub.clock.monotonic()
-            old = self._rule
+            old = self._whole_rule()
             self._put_in_force(given)
             # A window that has seen failures only would make a rate of 1.
             if old.timed or not self._rule.timed:
@@ -192,7 +192,7 @@ class OperatedCircuit(CircuitMachine):
         """
         with self._lock:
             now = self.hub.clock.monotonic()
-            ledger, rule = self._ledger, self._rule
+            ledger, rule = self._ledger, self._whole_rule()
             wait = self._wait(now) if ledger.current == STATE_OPEN else None
             return {
                 "name": self.name,
@@ -240,7 +240,7 @@ class OperatedCircuit(CircuitMachine):
                 "last_failure_age": None if self._last_failure is None else now - self._last_failure,
                 "rejected": self.rejected,
                 "late": self.late,
-                "window": self._rule.dump(now),
+                "window": self._whole_rule().dump(now),
             }
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:

@@ -4,18 +4,104 @@ When a circuit opens, and for how long: the rules, as arithmetic.
 
 from __future__ import annotations
 
+import itertools
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from resilient.policies.window import CountWindow, TimeWindow, Window
+from resilient.policies.window import CountWindow, TimeWindow
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-__all__ = ["TripRule", "lease_time", "open_time"]
+__all__ = ["Lull", "TripRule", "Window", "lease_time", "open_time"]
 
 # The least that a lease defaults to, in seconds.
 _LEASE = 30.0
+
+
+class Window(Protocol):
+    """
+    What trip rules need of a window. Times are monotonic seconds.
+
+    Attributes:
+        calls: The calls in it, as of the latest `record` or `expire`.
+        failures: How many of them failed.
+        slow: How many of them were slow.
+    """
+
+    calls: int
+    failures: int
+    slow: int
+
+    def record(self, now: float, *, failed: bool, slow: bool) -> None:
+        """
+        Add a result.
+        """
+
+    def expire(self, now: float) -> None:
+        """
+        Drop what is too old at *now*.
+        """
+
+    @property
+    def until(self) -> float:
+        """
+        Up to when results that are neither failed nor slow change nothing but how many calls there are.
+        """
+        ...
+
+    def add(self, calls: int) -> None:
+        """
+        Add results that are neither failed nor slow to where the latest went.
+        """
+
+    def clear(self) -> None:
+        """
+        Empty the window.
+        """
+
+    def dump(self, now: float) -> list[Any]:
+        """
+        Return the contents, JSON-ready, for `load`.
+        """
+        ...
+
+    def load(self, contents: list[Any], now: float) -> None:
+        """
+        Take over what `dump` of the same kind has returned; of the other kind, nothing.
+        """
+
+
+class Lull:
+    """
+    A time in which a success that is not slow changes nothing but the number of calls.
+
+    So a success takes a number and is done. That is one step: no other thread
+    can come in between.
+
+    Args:
+        slow: Seconds above which a call is slow.
+
+    Attributes:
+        until: Monotonic seconds up to which it lasts, unless something ends it.
+        tick: Counts one success; returns how many were counted before it.
+        total: Once it is over, how many were counted.
+    """
+
+    __slots__ = ("slow", "tick", "total", "until")
+
+    def __init__(self, slow: float) -> None:
+        self.slow: float = slow
+        self.until: float = -math.inf
+        self.tick: Callable[[], int] = itertools.count().__next__
+        self.total: int = 0
+
+    def end(self) -> int:
+        """
+        Return how many successes were counted; who ticks later is not among them.
+        """
+        self.total = self.tick()
+        return self.total
 
 
 class TripRule:
@@ -76,7 +162,12 @@ class TripRule:
         if failed or self.timed:
             slow = elapsed is not None and self._slow_call is not None and elapsed > self._slow_call
             window.record(now, failed=failed, slow=slow)
-        calls = window.calls
+        return self._reached(window, window.calls, in_a_row)
+
+    def _reached(self, window: Window, calls: int, in_a_row: int) -> str | None:
+        """
+        Return which threshold is reached if the window holds *calls* in all, or None.
+        """
         enough = calls >= self._least
         if self._rate is not None:
             if enough and window.failures / calls >= self._rate:
@@ -86,6 +177,30 @@ class TripRule:
         if enough and self._slow_call is not None and window.slow / calls >= self._slow_rate:
             return "slow"
         return None
+
+    def lull(self) -> Lull:
+        """
+        Return a lull, not begun yet: see `lull_until`.
+        """
+        return Lull(math.inf if self._slow_call is None else self._slow_call)
+
+    def lull_until(self) -> float:
+        """
+        Return until when successes that are not slow change nothing but the number of calls.
+
+        They make rates smaller, but for one thing: with the next of them there may be enough calls for a rate.
+        """
+        window = self._window
+        if window is None or self._reached(window, max(window.calls, self._least), 0) is not None:
+            return -math.inf
+        return window.until
+
+    def add(self, calls: int) -> None:
+        """
+        Count the successes of a lull.
+        """
+        if self._window is not None:
+            self._window.add(calls)
 
     def failures(self, now: float, in_a_row: int) -> int:
         """

@@ -7,9 +7,9 @@ Both kinds take constant memory. A result leaves its window exactly once.
 from __future__ import annotations
 
 import math
-from typing import Any, Protocol
+from typing import Any
 
-__all__ = ["MAX_CALLS", "CountWindow", "TimeWindow", "Window", "contents"]
+__all__ = ["MAX_CALLS", "CountWindow", "TimeWindow", "contents"]
 
 MAX_CALLS = 100_000
 """The most calls that a window holds; one byte each."""
@@ -23,47 +23,6 @@ _BUCKETS = 50
 
 # What is saved of a bucket: age, calls, failures, slow.
 _FIELDS = 4
-
-
-class Window(Protocol):
-    """
-    What trip rules need of a window. Times are monotonic seconds.
-
-    Attributes:
-        calls: The calls in it, as of the latest `record` or `expire`.
-        failures: How many of them failed.
-        slow: How many of them were slow.
-    """
-
-    calls: int
-    failures: int
-    slow: int
-
-    def record(self, now: float, *, failed: bool, slow: bool) -> None:
-        """
-        Add a result.
-        """
-
-    def expire(self, now: float) -> None:
-        """
-        Drop what is too old at *now*.
-        """
-
-    def clear(self) -> None:
-        """
-        Empty the window.
-        """
-
-    def dump(self, now: float) -> list[Any]:
-        """
-        Return the contents, JSON-ready, for `load`.
-        """
-        ...
-
-    def load(self, contents: list[Any], now: float) -> None:
-        """
-        Take over what `dump` of the same kind has returned; of the other kind, nothing.
-        """
 
 
 class CountWindow:
@@ -81,13 +40,22 @@ class CountWindow:
         """
         Empty the window.
         """
-        self._ring = bytearray()
-        self._next = 0
-        self.calls: int = 0
-        self.failures: int = 0
-        self.slow: int = 0
+        self._hold(bytearray())
 
-    def record(self, now: float, *, failed: bool, slow: bool) -> None:  # noqa: ARG002 - `Window`'s signature
+    def _hold(self, results: bytearray) -> None:
+        """
+        Hold *results*, the oldest first, as far as they fit.
+        """
+        ring = self._ring = results[-self.size :]
+        self._next = 0
+        self.calls: int = len(ring)
+        self.failures: int = ring.count(_FAILED) + ring.count(_BOTH)
+        self.slow: int = ring.count(_SLOW) + ring.count(_BOTH)
+
+    def _held(self) -> bytearray:
+        return self._ring[self._next :] + self._ring[: self._next]
+
+    def record(self, now: float, *, failed: bool, slow: bool) -> None:  # noqa: ARG002 - as for a `TimeWindow`
         """
         Add a result; the oldest one leaves where the window is full.
         """
@@ -110,20 +78,30 @@ class CountWindow:
         Do nothing: calls leave as others come.
         """
 
-    def dump(self, now: float) -> list[Any]:  # noqa: ARG002 - `Window`'s signature
+    @property
+    def until(self) -> float:
+        """
+        Infinity while the results that will leave are like those that come, else minus infinity.
+        """
+        return -math.inf if self.failures or self.slow else math.inf
+
+    def add(self, calls: int) -> None:
+        """
+        Add results that are neither failed nor slow.
+        """
+        self._hold(self._held() + bytes(min(calls, self.size)))
+
+    def dump(self, now: float) -> list[Any]:  # noqa: ARG002 - as for a `TimeWindow`
         """
         Return one number per call, the oldest first: 1 for failed, 2 for slow, their sum for both.
         """
-        return list(self._ring[self._next :] + self._ring[: self._next])
+        return list(self._held())
 
-    def load(self, contents: list[Any], now: float) -> None:
+    def load(self, contents: list[Any], now: float) -> None:  # noqa: ARG002 - as for a `TimeWindow`
         """
         Take over what `dump` returned; of more calls than fit, the latest.
         """
-        self.clear()
-        for result in contents[-self.size :]:
-            if isinstance(result, int):
-                self.record(now, failed=bool(result & _FAILED), slow=bool(result & _SLOW))
+        self._hold(bytearray(result for result in contents if isinstance(result, int)))
 
     def __repr__(self) -> str:
         return f"<CountWindow of {self.size} calls: {_shown(self)}>"
@@ -162,6 +140,13 @@ class TimeWindow:
         """
         self._add(now, 1, int(failed), int(slow))
 
+    def add(self, calls: int) -> None:
+        """
+        Add results that are neither failed nor slow to the latest bucket.
+        """
+        self._calls[self._latest % _BUCKETS] += calls
+        self.calls += calls
+
     def _add(self, now: float, calls: int, failures: int, slow: int) -> None:
         self.expire(now)
         if self._began is None:
@@ -196,6 +181,18 @@ class TimeWindow:
             self._began = None
             self._latest = 0
 
+    @property
+    def until(self) -> float:
+        """
+        The last moment of the latest bucket, as `expire` rounds it.
+        """
+        if self._began is None:
+            return -math.inf
+        until = self._began + (self._latest + 1) * self._width
+        while int((until - self._began) / self._width) > self._latest:
+            until = math.nextafter(until, -math.inf)
+        return until
+
     def dump(self, now: float) -> list[Any]:
         """
         Return ``[age in seconds, calls, failures, slow]`` for each bucket that holds any, the oldest first.
@@ -226,7 +223,7 @@ class TimeWindow:
         return f"<TimeWindow of {self.seconds:g} s: {_shown(self)}>"
 
 
-def _shown(window: Window) -> str:
+def _shown(window: CountWindow | TimeWindow) -> str:
     return f"{window.calls} in it, {window.failures} failed, {window.slow} slow"
 
 
