@@ -78,7 +78,8 @@ class Classifier:
         try:
             plan = self._plans.get(type(exc)) or self._plan_for(type(exc))
             bare = plan.is_bare(exc)
-            found = self._own(exc, plan, bare=bare) or self._within(exc, plan, 1, set()) or UNKNOWN
+            own = self._own(exc, plan, bare=bare) if plan.predicates else plan.read(exc, bare=bare)
+            found = own or self._within(exc, plan, 1, set()) or UNKNOWN
             if (bare and exc.__cause__ is None) or found is CANCELLATION:
                 return found
             wish = retry_after(exc, self._clock)

@@ -4,8 +4,9 @@ What a pipeline counts: every call by one atomic step, everything else under a l
 
 from __future__ import annotations
 
-import itertools
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from resilient.ticks import Ticks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,12 +14,7 @@ if TYPE_CHECKING:
 
     from resilient.operation import Operation
 
-    # Only type checkers know it by its parameter.
-    _Count: TypeAlias = itertools.count[int]
-else:
-    _Count = itertools.count
-
-__all__ = ["Counts", "Stats", "Ticks"]
+__all__ = ["Counts", "Stats"]
 
 
 class Stats:
@@ -71,30 +67,6 @@ class Stats:
         return f"Stats({', '.join(f'{name}={value}' for name, value in self.to_dict().items())})"
 
 
-class Ticks(_Count):
-    """
-    A counter whose step is one atomic C call, from 1 on.
-
-    Copies and pickles start afresh: state does not travel.
-    """
-
-    def __new__(cls) -> Self:
-        """
-        Make one that begins with 1.
-        """
-        return super().__new__(cls, 1)  # type: ignore[return-value]  # typeshed promises less than there is
-
-    @property
-    def taken(self) -> int:
-        """
-        How many numbers have been given out.
-        """
-        return int(repr(self)[len("Ticks(") : -1]) - 1
-
-    def __reduce__(self) -> tuple[type[Ticks], tuple[()]]:
-        return Ticks, ()
-
-
 # What most functions have to add; never changed.
 _NOTHING = Stats()
 
@@ -104,15 +76,16 @@ class Counts:
     The counts of one pipeline.
 
     A quiet call takes a number of `ticks` and nothing else, a call that an open
-    circuit turned away at once also one of `rejections`; what an operation has
-    to count is added under a lock when it ends.
+    circuit turned away at once also one of `rejections`, and one whose only
+    attempt failed one of `lost`; what other operations have to count is added
+    under a lock when they end.
 
     Args:
         ticks: Where calls take their numbers from.
         lock: The pipeline's.
     """
 
-    __slots__ = ("_added", "_forgotten", "_lock", "_planned", "rejections", "ticks")
+    __slots__ = ("_added", "_forgotten", "_lock", "_lost", "_planned", "rejections", "ticks")
 
     def __init__(self, ticks: Ticks, lock: AbstractContextManager[Any]) -> None:
         self.ticks: Ticks = ticks
@@ -126,16 +99,23 @@ class Counts:
         self._lock = lock
 
     def _zero(self) -> None:
+        # Numbers go on after a reset, for ids are made of them. First, for `add`
+        # takes a look at it after it has taken what it counts in.
+        self._forgotten = self.ticks.taken
         self.rejections: Ticks = Ticks()
+        self._lost = Ticks()
         self._added = _NOTHING
         self._planned = 0
-        # Numbers go on after a reset, for ids are made of them.
-        self._forgotten = self.ticks.taken
 
     def add(self, op: Operation, *, failed: bool, recovered: bool) -> None:
         """
         Add an operation that has ended.
         """
+        if failed and op.attempts == 1 and not (op.retries or op.rejected or op.fallbacks):
+            lost = self._lost
+            if op.number > self._forgotten:
+                next(lost)
+            return
         with self._lock:
             if op.number <= self._forgotten:
                 # It began before the counts were zeroed.
@@ -163,14 +143,14 @@ class Counts:
         Zero everything; return what brings the old counts back, as if nothing had been counted since.
         """
         with self._lock:
-            rejections, added, planned = self.rejections, self._added, self._planned
+            rejections, lost, added, planned = self.rejections, self._lost, self._added, self._planned
             calls = self.ticks.taken - self._forgotten
             self._zero()
 
         def bring_back() -> None:
             with self._lock:
-                self.rejections, self._added, self._planned = rejections, added, planned
                 self._forgotten = self.ticks.taken - calls
+                self.rejections, self._lost, self._added, self._planned = rejections, lost, added, planned
 
         return bring_back
 
@@ -180,7 +160,7 @@ class Counts:
         How many calls made no operation: they returned at once, or are still under way.
         """
         with self._lock:
-            return self.ticks.taken - self._forgotten - self._planned - self.rejections.taken
+            return self.ticks.taken - self._forgotten - self._planned - self._lost.taken - self.rejections.taken
 
     def stats(self) -> Stats:
         """
@@ -189,13 +169,13 @@ class Counts:
         with self._lock:
             added = self._added
             calls = self.ticks.taken - self._forgotten
-            turned_away = self.rejections.taken
-            # What is in neither is quiet, or still under way: one attempt each.
+            turned_away, lost = self.rejections.taken, self._lost.taken
+            # What is in none is quiet, or still under way: one attempt each, as a lost call had.
             return Stats(
                 calls,
                 added.attempts + calls - self._planned - turned_away,
                 added.retries,
-                added.failures + turned_away,
+                added.failures + lost + turned_away,
                 rejected=added.rejected + turned_away,
                 recovered=added.recovered,
                 fallbacks=added.fallbacks,

@@ -17,11 +17,11 @@ from resilient.operation import attempt
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from resilient.counting import Ticks
     from resilient.hub import Hub
     from resilient.operation import Operation
     from resilient.policies.base import Plan
     from resilient.policies.tripping import Lull
+    from resilient.ticks import Ticks
 
 __all__ = ["ROUNDING", "Bound", "Gate", "Shut", "Stack", "Token"]
 
@@ -96,6 +96,10 @@ class Bound(Protocol):
     Two more attributes are looked for: ``judges_results`` (it may ask for
     another call after one that returned) and ``passes_rejections`` (an open
     circuit's rejection goes through it as it is), both False where missing.
+
+    So is a method ``failed(op, outcome)``. A policy that has it only learns from
+    the failure of a call that passed quietly; a stack of such policies needs no
+    plan to hear of one.
     """
 
     @property
@@ -144,6 +148,7 @@ class Stack:
         "_gates",
         "_judged",
         "_last",
+        "_learns",
         "_lock",
         "_outermost",
         "_plans",
@@ -170,6 +175,8 @@ class Stack:
         # Whether a policy is to be asked about what was returned: then no call is quiet.
         self._judged = False
         self._plans: Callable[..., Plan] = attempt
+        # Whether all policies only learn from a quiet call's failure: see `Bound`.
+        self._learns = False
         # The outermost circuit, where its rejections go to the caller as they are.
         self._outermost: Any = None
         self.shut: Shut | None = None
@@ -190,6 +197,7 @@ class Stack:
             self.hub = hub
             self.policies = tuple(policies)
             self._plans = _step(0) if policies else attempt
+            self._learns = all(hasattr(one, "failed") for one in policies)
             self._gates = gates
             self._timed = any(one.timed for one in policies)
             self._judged = any(getattr(one, "judges_results", False) for one in policies)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from resilient.analytics.recorder import ErrorAnalytics
     from resilient.classify import Classifier
     from resilient.clock import Clock, Rng
+    from resilient.counting import Counts
     from resilient.operation import Operation
     from resilient.policies.base import Raised
 
@@ -41,6 +42,9 @@ SLOW_LISTENER = 0.1
 
 # How many different things are reported at most; each is kept as a text.
 _REPORTS = 1024
+
+# How many pipelines may be gone before their counts are added up.
+_DEPARTED = 64
 
 _ALL = frozenset(
     one
@@ -80,19 +84,22 @@ class Hub:
         # Told of each operation that failed in the end, and how; None: nobody wants to know.
         self.unresolved: Callable[[Operation, Raised], None] | None = None
         # Replaced whole, never changed: read without a lock on failure paths.
-        self._listeners: dict[type[Event], tuple[Callable[[Event], object], ...]] = {}
+        self.listeners: dict[type[Event], tuple[Callable[[Event], object], ...]] = {}
         # By id. Not a WeakSet: that cannot be read while another thread adds to it.
         self._watchers: WeakValueDictionary[int, Any] = WeakValueDictionary()
-        # Calls and failures of pipelines that are gone.
-        self.retired: tuple[int, int] = 0, 0
+        # Counts of pipelines that are gone, until somebody adds them to the sum: (calls, failures).
+        self.departed: deque[Counts] = deque()
+        self._retired = 0, 0
         self._reported: set[str] = set()
-        self._queue: deque[Callable[[], None]] = deque()
+        self.waiting: deque[Callable[[], None]] = deque()
         self._renew_locks()
         survives_fork(self)
 
     def _renew_locks(self) -> None:
         self._lock = threading.RLock()
         self._draining = threading.Lock()
+        for counts in self.departed:
+            counts.renew_lock(threading.RLock())
         for pipeline in self.pipelines():
             pipeline.renew_locks()
 
@@ -143,8 +150,8 @@ class Hub:
     def _relist(self, change: Callable[[type[Event], tuple[Any, ...]], tuple[Any, ...]]) -> None:
         with self._lock:
             before = self.generation
-            table = {kind: change(kind, self._listeners.get(kind, ())) for kind in _ALL}
-            self._listeners = {kind: listeners for kind, listeners in table.items() if listeners}
+            table = {kind: change(kind, self.listeners.get(kind, ())) for kind in _ALL}
+            self.listeners = {kind: listeners for kind, listeners in table.items() if listeners}
             changed = self.generation != before
         if changed:
             self._refresh()
@@ -153,15 +160,17 @@ class Hub:
         """
         Tell whether anybody listens for events of *kind*, the log included.
         """
-        return kind in self._listeners or wanted(kind)
+        return kind in self.listeners or wanted(kind)
 
     def hears_rejections(self) -> bool:
         """
         Tell whether anybody but the caller hears of a call that was not admitted.
         """
-        listeners = self._listeners
+        listeners = self.listeners
         # Of the log: who takes rejections takes failures, which are louder.
-        return CallRejected in listeners or OperationFailed in listeners or wanted(OperationFailed)
+        if listeners and (CallRejected in listeners or OperationFailed in listeners):
+            return True
+        return wanted(OperationFailed)
 
     # -- the gate: a listener for successes makes every call a planned one --
 
@@ -177,12 +186,14 @@ class Hub:
         """
         0 while nobody listens for successes, else None: calls must not be quiet.
         """
-        return None if CallSucceeded in self._listeners else 0
+        return None if CallSucceeded in self.listeners else 0
 
     def attach(self, owner: Any) -> None:
         """
         Call ``owner.refresh()`` whenever `generation` changes; held weakly.
         """
+        if len(self.departed) > _DEPARTED:
+            self.retired()
         self._watchers[id(owner)] = owner
 
     def detach(self, owner: Any) -> None:
@@ -191,12 +202,23 @@ class Hub:
         """
         self._watchers.pop(id(owner), None)
 
-    def retire(self, calls: int, failures: int) -> None:
+    def retired(self) -> tuple[int, int]:
         """
-        Keep the counts of a pipeline that is going away.
+        Return the calls and failures of pipelines that are gone.
         """
         with self._lock:
-            self.retired = self.retired[0] + calls, self.retired[1] + failures
+            while self.departed:
+                stats = self.departed.popleft().stats()
+                self._retired = self._retired[0] + stats.calls, self._retired[1] + stats.failures
+            return self._retired
+
+    def forget_retired(self) -> None:
+        """
+        Zero what `retired` returns.
+        """
+        with self._lock:
+            self.departed.clear()
+            self._retired = 0, 0
 
     def pipelines(self) -> list[Any]:
         """
@@ -237,7 +259,7 @@ class Hub:
         Hand *event* to its listeners and to the log; what they raise harms nobody.
         """
         clock = self.clock
-        listeners = self._listeners.get(type(event), ())
+        listeners = self.listeners.get(type(event), ())
         if wanted(type(event)):
             # Before the clock is read: the first entry would import it, and the log pass for slow.
             import structlog  # noqa: F401  # pyright: ignore[reportUnusedImport]
@@ -257,13 +279,13 @@ class Hub:
         """
         Note something to be done after the current lock is free; see `drain`.
         """
-        self._queue.append(action)
+        self.waiting.append(action)
 
     def drain(self) -> None:
         """
         Do what is queued, in order, unless somebody is doing so already.
         """
-        queue = self._queue
+        queue = self.waiting
         while queue:
             # Kept by hand: a listener may fork, and the child has another one then.
             draining = self._draining

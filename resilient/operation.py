@@ -8,18 +8,21 @@ is something to tell.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from resilient.errorinfo import ErrorInfo
 from resilient.errors import CircuitBreakerOpenError
 from resilient.events import AttemptFailed, CallSucceeded, OperationFailed, OperationRecovered
 from resilient.levels import DegradationLevel
+from resilient.logs import wanted
 from resilient.policies.base import Call, Outcome, Plan, Raised
 from resilient.surroundings import Key, Surroundings, mark, marked, surroundings
 from resilient.text import safe_str, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from types import FrameType
 
     from resilient.classify import Classification
     from resilient.clock import Clock
@@ -55,6 +58,7 @@ class Operation:
         "function",
         "hub",
         "is_async",
+        "key",
         "level",
         "level_override",
         "number",
@@ -76,6 +80,8 @@ class Operation:
         self.hub: Hub = pipeline.hub
         self.clock: Clock = pipeline.hub.clock
         self.number: int = number
+        # The pipeline's number and the call's: unique in this process.
+        self.key: Key = (pipeline.uid, number)
         self.fn: Callable[..., Any] = fn
         self.function: str = function
         self.attempts: int = 0
@@ -103,13 +109,6 @@ class Operation:
     # -- ids ---------------------------------------------------------------
 
     @property
-    def key(self) -> Key:
-        """
-        The pipeline's number and the call's: unique in this process.
-        """
-        return self.pipeline.uid, self.number
-
-    @property
     def id(self) -> str:
         """
         The id that events carry.
@@ -130,8 +129,17 @@ class Operation:
         """
         known = self._surroundings
         if known is None:
-            known = self._surroundings = surroundings(self.key)
+            known = self.look_around(sys._getframe(1))  # noqa: SLF001 - the documented way to the caller's frame
         return known
+
+    def look_around(self, frame: FrameType | None) -> Surroundings:
+        """
+        Look up what surrounds this operation from *frame* on.
+
+        Whoever knows the frame from which the call was made saves the way up to it.
+        """
+        found = self._surroundings = surroundings(self.key, frame)
+        return found
 
     def admitted(self, gate: Gate) -> int | None:
         """
@@ -154,7 +162,7 @@ class Operation:
         """
         Build an event of this operation and deliver it, if anybody wants to know.
         """
-        if self.trace is None and not self.hub.wants(kind):
+        if not self.told(kind):
             return
         event = kind(at=self.clock.now(), operation=self.id, parent=self.parent, function=self.function, **fields)
         if self.trace is not None:
@@ -165,7 +173,7 @@ class Operation:
         """
         Tell whether an event of *kind* would reach anybody.
         """
-        return self.trace is not None or self.hub.wants(kind)
+        return self.trace is not None or kind in self.hub.listeners or wanted(kind)
 
     def verdict(self, outcome: Raised) -> Classification:
         """
@@ -192,6 +200,16 @@ class Operation:
 
     # -- what happened -----------------------------------------------------
 
+    def replay(self) -> Raised:
+        """
+        Take the quiet call's failure for the first attempt's, once, and return it.
+        """
+        self.attempts += 1
+        outcome = Raised(self.replayed.pop())  # type: ignore[union-attr]  # whoever replays has looked
+        self.replayed = None
+        self.attempt_failed(outcome)
+        return outcome
+
     def attempt_failed(self, outcome: Raised) -> None:
         """
         Record that an attempt raised, and tell.
@@ -208,22 +226,25 @@ class Operation:
         function; a rejection by an inner circuit is no error.
         """
         self.failures += 1
-        error = outcome.error
-        analytics = self.hub.analytics
-        if analytics is not None and not issubclass(type(error), CircuitBreakerOpenError) and not self._known(error):
-            verdict = self.verdict(outcome)
-            analytics.record(self.function, type_name(error), safe_str(error), verdict.category, verdict.severity)
-            mark(error, self.key, self.surroundings()[1])
-        self.hub.evaluate()
+        hub, error = self.hub, outcome.error
+        analytics = hub.analytics
+        if analytics is not None and not issubclass(type(error), CircuitBreakerOpenError):
+            found = marked(error)
+            if found is None or not self._is_inner(found):
+                verdict = outcome.verdict = outcome.verdict or hub.classifier.classify(error)
+                analytics.record(self.function, type_name(error), safe_str(error), verdict.category, verdict.severity)
+                parent, root = self._surroundings or self.surroundings()
+                if parent is not None:
+                    # What has this one within it may end before this one does.
+                    analytics.expect(root)
+                mark(error, self.key, root)
+        hub.evaluate()
 
-    def _known(self, error: Exception) -> bool:
+    def _is_inner(self, mark: tuple[Key, Key]) -> bool:
         """
-        Tell whether an operation inside this one has recorded *error* already.
+        Tell whether an operation inside this one has left *mark* on the error that it recorded.
         """
-        found = marked(error)
-        if found is None:
-            return False
-        key, root = found
+        key, root = mark
         if key[0] != self.pipeline.uid:
             return True
         # Marked by this very function: by a recursive call below this one, or
@@ -252,7 +273,10 @@ class Operation:
         self.route = "rejected"
         if self.failures:
             self.route = "failed"
-            self._incident(resolved=False)
+            analytics = self.hub.analytics
+            if analytics is not None:
+                parent, root = self._surroundings or self.surroundings()
+                analytics.incident(root, resolved=False, final=parent is None)
             if marked(outcome.error) is None:
                 # An error of ours, about those that were recorded.
                 mark(outcome.error, self.key, self.surroundings()[1])
@@ -263,32 +287,28 @@ class Operation:
 
     def _returned(self) -> None:
         if self.failures:
-            self._incident(resolved=True)
-            self.emit(OperationRecovered, attempts=self.attempts, by=self.route)
-        self.emit(CallSucceeded, attempts=self.attempts)
+            analytics = self.hub.analytics
+            if analytics is not None:
+                parent, root = self._surroundings or self.surroundings()
+                analytics.incident(root, resolved=True, final=parent is None)
+            if self.told(OperationRecovered):
+                self.emit(OperationRecovered, attempts=self.attempts, by=self.route)
+        if self.told(CallSucceeded):
+            self.emit(CallSucceeded, attempts=self.attempts)
         if self.started is not None:
             self.hub.succeeded(0, self.clock.monotonic() - self.started)
-
-    def _incident(self, *, resolved: bool) -> None:
-        analytics = self.hub.analytics
-        if analytics is not None:
-            parent, root = self.surroundings()
-            analytics.incident(root, resolved=resolved, final=parent is None)
 
 
 def attempt(op: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Plan:
     """
     Make one attempt: the innermost plan of every pipeline.
     """
-    op.attempts += 1
-    box = op.replayed
-    if box is None:
-        outcome = yield Call(op.fn, args, kwargs)
-    else:
+    if op.replayed is not None:
         # The call was made already, quietly, and every gate was passed.
-        op.replayed = op.ticket = None
-        outcome = Raised(box.pop())
-        del box
+        op.ticket = None
+        return op.replay()
+    op.attempts += 1
+    outcome = yield Call(op.fn, args, kwargs)
     if type(outcome) is Raised:
         op.attempt_failed(outcome)
     return outcome

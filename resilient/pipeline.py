@@ -10,17 +10,18 @@ itself. Everything else goes through the plan.
 from __future__ import annotations
 
 import itertools
+import sys
 from typing import TYPE_CHECKING, Any
 
 from resilient import modes
-from resilient.counting import Counts, Ticks
+from resilient.counting import Counts
 from resilient.drivers import arun, run, stripped
 from resilient.errors import CircuitBreakerOpenError
-from resilient.forks import survives_fork
 from resilient.gates import ROUNDING, Stack
 from resilient.operation import Operation
-from resilient.policies.base import Returned
+from resilient.policies.base import Raised, Returned
 from resilient.surroundings import carries
+from resilient.ticks import Ticks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -70,8 +71,8 @@ class Pipeline(Stack):
     def __del__(self) -> None:
         hub = getattr(self, "hub", None)
         if hub is not None:
-            stats = self.counts.stats()
-            hub.retire(stats.calls, stats.failures)
+            # No more than this: it runs wherever the collector does, at the end of the stack too.
+            hub.departed.append(self.counts)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # For wrappers that are pickled by value; whoever carries the policies installs them there.
@@ -172,8 +173,9 @@ class Pipeline(Stack):
                 self.settle_timed(ticket, started, clock.monotonic())
                 return value
         op = self.operation(number, failure, ticket, started, op)
+        learns = failure is not None and self._learns
         # In one step: what a look up the stack finds here must not include the error.
-        outcome = op.finish(run(self._plans(op, args, kwargs), op.clock))
+        outcome = op.finish(self._learn(op) if learns else run(self._plans(op, args, kwargs), op.clock))
         if type(outcome) is Returned:
             return outcome.value
         try:
@@ -211,7 +213,8 @@ class Pipeline(Stack):
                 return value
         op = self.operation(number, failure, ticket, started, op)
         op.is_async = True
-        outcome = op.finish(await arun(self._plans(op, args, kwargs), op.clock))
+        learns = failure is not None and self._learns
+        outcome = op.finish(self._learn(op) if learns else await arun(self._plans(op, args, kwargs), op.clock))
         if type(outcome) is Returned:
             return outcome.value
         try:
@@ -221,6 +224,15 @@ class Pipeline(Stack):
 
     carries(enter)
     carries(aenter)
+
+    def _learn(self, op: Operation) -> Raised:
+        """
+        Do what the plan would, where a quiet call has failed and no policy can do anything about it.
+        """
+        outcome = op.replay()
+        for policy in reversed(self.policies):
+            policy.failed(op, outcome)  # type: ignore[attr-defined]  # `install` has looked for it
+        return outcome
 
     def turned_away(self, shut: Shut) -> float | None:
         """
@@ -259,7 +271,9 @@ class Pipeline(Stack):
         if failure is not None:
             op.replayed = failure
             op.ticket = ticket
-        if started is not None or self._timed or self.hub.timed:
+            # From the frame on that has called the guard.
+            op.look_around(sys._getframe(2).f_back)  # noqa: SLF001 - the documented way to a caller's frame
+        if started is not None or self._timed or self.hub.observe is not None:
             op.started = op.clock.monotonic() if started is None else started
         return op
 

@@ -174,7 +174,7 @@ class Registry(Shelves):
     def _count_failed(self) -> int:
         stats = [one.stats() for one in self.hub.pipelines()]
         # One walk for both: `OperationRatio` asks for failures first.
-        calls, failures = self.hub.retired
+        calls, failures = self.hub.retired()
         self._operations = calls + sum(one.calls for one in stats)
         return int(failures + sum(one.failures for one in stats))
 
@@ -194,7 +194,7 @@ class Registry(Shelves):
             pipeline.reset_stats()
         for counter in list(self._counters):
             counter.reset()
-        self.hub.retired = 0, 0
+        self.hub.forget_retired()
         self._ratio.reset()
 
     def reset_with(self, counter: _Counter) -> None:

@@ -9,12 +9,11 @@ What runs in another thread or task stands alone.
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import CodeType
+    from types import CodeType, FrameType
 
 __all__ = ["Key", "Surroundings", "carries", "mark", "marked", "surroundings"]
 
@@ -30,9 +29,13 @@ _carriers: dict[int, CodeType] = {}
 
 # As deep as Python lets a stack get by default; where somebody has raised that,
 # operations further out are not seen. A frame costs about 50 ns.
-_DEPTH = 1000
+_STEPS = range(1000)
 
 _MARK = "_resilient_operation"
+
+# Past whatever an error's class defines itself.
+_set = BaseException.__setattr__
+_dict_of = BaseException.__getattribute__
 
 
 def carries(function: Callable[..., Any]) -> None:
@@ -47,18 +50,20 @@ def carries(function: Callable[..., Any]) -> None:
     _carriers[id(code)] = code
 
 
-def surroundings(own: Key) -> Surroundings:
+def surroundings(own: Key, frame: FrameType | None) -> Surroundings:
     """
     Return the keys of the operation around the one that asks, and of the outermost one.
 
     Args:
         own: The key of the one that asks.
+        frame: Where to begin to look; frames of the one that asks are passed over.
     """
     carriers = _carriers
     parent: Key | None = None
     root = own
-    frame = sys._getframe(1)  # noqa: SLF001 - the documented way to the caller's frame
-    for _ in range(_DEPTH):
+    for _ in _STEPS:
+        if frame is None:
+            break
         if id(frame.f_code) in carriers:
             names = frame.f_locals
             number = names.get("number")
@@ -67,23 +72,16 @@ def surroundings(own: Key) -> Surroundings:
                 root = names["self"].uid, number
                 if parent is None and root != own:
                     parent = root
-        outer = frame.f_back
-        if outer is None:
-            break
-        frame = outer
+        frame = frame.f_back
     return parent, root
 
 
-class _Mark:
+class _Mark(tuple[Key, Key]):
     """
-    Which operation has recorded an exception; it does not travel to other processes.
+    Which operation has recorded an exception, and within which one; it does not travel to other processes.
     """
 
-    __slots__ = ("key", "root")
-
-    def __init__(self, key: Key, root: Key) -> None:
-        self.key = key
-        self.root = root
+    __slots__ = ()
 
     def __reduce__(self) -> tuple[type[None], tuple[()]]:
         return type(None), ()
@@ -95,7 +93,7 @@ def mark(error: BaseException, key: Key, root: Key) -> None:
     """
     try:
         # Not setattr(): the class may define one that raises.
-        BaseException.__setattr__(error, _MARK, _Mark(key, root))
+        _set(error, _MARK, _Mark((key, root)))
     except Exception:  # noqa: BLE001, S110 - then a surrounding function records it once more
         pass
 
@@ -105,7 +103,7 @@ def marked(error: BaseException) -> tuple[Key, Key] | None:
     Return which operation has recorded *error*, and within which one; None: nobody has.
     """
     try:
-        found = BaseException.__getattribute__(error, "__dict__").get(_MARK)
+        found = _dict_of(error, "__dict__").get(_MARK)
     except Exception:  # noqa: BLE001 - a class may hide its __dict__
         return None
-    return (found.key, found.root) if type(found) is _Mark else None
+    return found if type(found) is _Mark else None

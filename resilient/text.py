@@ -100,7 +100,11 @@ def safe_str(exc: BaseException, limit: int = LIMIT) -> str:
         The message, or ``<unprintable Name>`` where it has none to give.
     """
     try:
-        text = _message(exc, limit)
+        method, args = type(exc).__str__, _args_of(exc)
+        if len(args) == 1 and type(args[0]) is str and len(args[0]) <= limit and type(method) is WrapperDescriptorType:
+            text = method(exc)  # Nearly all errors are such.
+        else:
+            text = _message(exc, limit)
         if type(text) is not str:  # A subclass may have methods of its own.
             text = str.__getitem__(text, slice(limit + 1))
     except Exception:  # noqa: BLE001 - whatever the exception's own code raises, its text is only decoration

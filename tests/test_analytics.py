@@ -416,6 +416,7 @@ def test_incidents(analytics):
     analytics.incident(1, resolved=True, final=False)
     analytics.incident(1, resolved=True, final=True)
     analytics.incident(2, resolved=False, final=True)
+    analytics.expect(2)
     report = analytics.generate_report()
 
     assert (before, analytics.get_recovery_rate()) == (1.0, 0.5)

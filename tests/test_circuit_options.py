@@ -282,7 +282,7 @@ def test_small_window_lowers_min_calls():
     A window smaller than the default of `min_calls` opens when it is full.
     """
     rule = TripRule(options(window=3, failure_rate=0.5))
-    reasons = [rule.count(0.0, 0, failed=failed, elapsed=None) for failed in (True, False, True)]
+    reasons = [rule.count(0.0, 0, failed, None)[0] for failed in (True, False, True)]
 
     assert reasons == [None, None, "failure rate"]
     assert (rule.rate(0.0), rule.calls(0.0), rule.failures(0.0, 9)) == (2 / 3, 3, 2)
@@ -293,7 +293,7 @@ def test_window_of_calls_without_a_rate_counts_failures_in_a_row():
     A window of calls alone changes nothing about consecutive failures, and defines no rate.
     """
     rule = TripRule(options(window=10, failure_threshold=2))
-    reasons = [rule.count(0.0, in_a_row, failed=True, elapsed=None) for in_a_row in (1, 2)]
+    reasons = [rule.count(0.0, in_a_row, True, None)[0] for in_a_row in (1, 2)]
 
     assert reasons == [None, "failures"]
     assert (rule.timed, rule.rate(0.0), rule.calls(0.0), rule.dump(0.0)) == (False, None, None, [])
@@ -305,7 +305,7 @@ def test_window_of_time_defines_no_rate_where_successes_are_not_counted():
     Where only failures are looked at, successes stay quiet: there is no rate to tell.
     """
     rule = TripRule(options(window="10s", failure_threshold=3))
-    reasons = [rule.count(at, 1, failed=at != 5.0, elapsed=None) for at in (0.0, 5.0, 8.0, 11.0, 12.0)]
+    reasons = [rule.count(at, 1, at != 5.0, None)[0] for at in (0.0, 5.0, 8.0, 11.0, 12.0)]
 
     assert reasons == [None, None, None, None, "failures"]
     assert (rule.rate(12.0), rule.calls(12.0), rule.failures(12.0, 0)) == (None, None, 3)
@@ -317,9 +317,9 @@ def test_slow_calls_come_beside_the_other_rules():
     With `slow_call`, failures in a row open a window of calls as before.
     """
     rule = TripRule(options(window=4, failure_threshold=2, slow_call=1.0))
-    reasons = [rule.count(0.0, in_a_row, failed=True, elapsed=0.5) for in_a_row in (1, 2)]
+    reasons = [rule.count(0.0, in_a_row, True, 0.5)[0] for in_a_row in (1, 2)]
     rule.clear()
-    slow = [rule.count(0.0, 0, failed=False, elapsed=elapsed) for elapsed in (2.0, 2.0, 1.1, 9.0)]
+    slow = [rule.count(0.0, 0, False, elapsed)[0] for elapsed in (2.0, 2.0, 1.1, 9.0)]
 
     assert reasons == [None, "failures"]
     assert slow == [None, None, None, "slow"]

@@ -24,15 +24,6 @@ from tests.workshop import EXPECTED, Workshop, locks
 needs_timers = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no interval timers on this platform")
 
 
-def quiet_alarm(handler):
-    """
-    Stop the timer and put *handler* back; ignored first, for a strike under way would start the timer again.
-    """
-    signal.signal(signal.SIGALRM, signal.SIG_IGN)
-    signal.setitimer(signal.ITIMER_REAL, 0.0)
-    signal.signal(signal.SIGALRM, handler)
-
-
 # -- row 9: recursion --------------------------------------------------
 
 MODES = {
@@ -312,7 +303,8 @@ def test_row_32_a_signal_handler_that_calls_at_any_time(colour, registry, switch
             told.add(colour.call(own.functions[0], True))
             told.add(colour.call(own.functions[2]))
     finally:
-        quiet_alarm(before)
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
         stop.set()
         other.join(PATIENCE)
 
@@ -356,7 +348,8 @@ def test_row_32_a_signal_handler_may_call_what_it_interrupts(colour, registry, u
             number += 1
             assert colour.call(work, number) in {number, "instead"}
     finally:
-        quiet_alarm(before)
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
 
     assert set(handled) == {"instead"}
     assert len(handled) >= 100

@@ -46,7 +46,7 @@ def test_rate():
     before = incidents.rate
     for root, outcome in enumerate([UP, UP, DOWN]):
         incidents.report(root, resolved=outcome, final=True)
-    incidents.count(resolved=UP)
+    next(incidents.mended)
 
     assert (before, incidents.rate) == (1.0, 0.75)
     assert repr(incidents) == "<Incidents: 3 of 4 resolved>"
@@ -62,4 +62,32 @@ def test_roots_are_bounded_and_busy_ones_stay():
         incidents.report("busy", resolved=UP, final=False)
 
     assert incidents.total == 10_001
-    assert len(incidents._roots) == 4096  # noqa: SLF001 - memory is what this is about
+    assert len(incidents.roots) == 4096
+
+
+@pytest.mark.parametrize(("inner", "resolved"), [(UP, 0), (DOWN, 0)])
+def test_a_root_that_is_expected_to_be_reported_about_counts_once(inner, resolved):
+    """
+    What is expected counts when it is reported, and the root's own report decides, whoever is first.
+    """
+    incidents = Incidents()
+    incidents.expect("root")
+    before = incidents.total
+    incidents.report("root", resolved=DOWN, final=True)
+    incidents.report("root", resolved=inner, final=False)
+    incidents.expect("root")
+
+    assert before == 0
+    assert (incidents.total, incidents.resolved) == (1, resolved)
+
+
+def test_expected_roots_are_bounded():
+    """
+    Of a million expected roots the latest are remembered.
+    """
+    incidents = Incidents()
+    for root in range(10_000):
+        incidents.expect(root)
+
+    assert incidents.total == 0
+    assert len(incidents.roots) == 4096

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import inspect
 import pickle
 import sys
 import threading
@@ -443,7 +444,7 @@ def test_without_a_decorated_call_around_there_is_no_parent():
     """
     Who asks from nowhere is its own outermost operation.
     """
-    assert surroundings((7, 1)) == (None, (7, 1))
+    assert surroundings((7, 1), inspect.currentframe()) == (None, (7, 1))
 
 
 def test_a_wrapper_that_has_not_counted_its_call_yet_is_passed_over(monkeypatch):
@@ -453,9 +454,9 @@ def test_a_wrapper_that_has_not_counted_its_call_yet_is_passed_over(monkeypatch)
     monkeypatch.setattr("resilient.surroundings._carriers", {})
 
     def wrapper(self, count):
-        before = surroundings((7, 1))
+        before = surroundings((7, 1), inspect.currentframe())
         number = count()
-        return before, surroundings((7, 1)), number
+        return before, surroundings((7, 1), inspect.currentframe()), number
 
     carries(wrapper)
     pipeline = SimpleNamespace(uid=8)
@@ -469,7 +470,7 @@ def test_a_look_up_the_stack_ends(registry):
     """
 
     def deeper(frames):
-        return deeper(frames - 1) if frames else surroundings((7, 1))
+        return deeper(frames - 1) if frames else surroundings((7, 1), inspect.currentframe())
 
     outer = retry(registry=registry)(deeper)
     limit = sys.getrecursionlimit()

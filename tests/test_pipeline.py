@@ -25,10 +25,11 @@ from resilient import (
     recoverable,
     retry,
 )
-from resilient.counting import Stats, Ticks
+from resilient.counting import Stats
 from resilient.events import CallRejected, CallSucceeded, CircuitOpened, OperationFailed
 from resilient.pipeline import Pipeline
 from resilient.testing import FakeClock, disabled, inject, no_waits, ok
+from resilient.ticks import Ticks
 from tests.harness import Tensor, caught, run_threads
 
 

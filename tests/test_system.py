@@ -922,7 +922,7 @@ def test_a_system_does_not_slow_rejections_down(system):
     """
     What follows memory failures listens to no event: an open circuit's rejections need not be told.
     """
-    assert OperationFailed not in system.registry.hub._listeners
+    assert OperationFailed not in system.registry.hub.listeners
 
 
 # -- what it tells ------------------------------------------------------------------------

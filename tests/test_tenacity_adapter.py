@@ -9,10 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import tenacity
 
-from resilient import PolicyError, Registry, resilience_of, retry
+from resilient import PolicyError, resilience_of, retry
 from resilient.adapters.retrying import looks_at_values, named_types
 from resilient.adapters.tenacity import Backoff, Settled, StopBefore, as_delay
-from resilient.events import RetryScheduled
 from resilient.policies.base import Raised, Returned
 from resilient.policies.retry import RETRY_OPTIONS, RetryPolicy
 from tests.harness import Colour, delays_of, script

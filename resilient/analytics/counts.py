@@ -40,11 +40,13 @@ class SlidingCount:
         origin: The monotonic time at which counting starts, in seconds.
     """
 
-    __slots__ = ("_before", "_origin", "_second", "total")
+    __slots__ = ("_before", "_origin", "_second", "total", "until")
 
     def __init__(self, origin: float) -> None:
         self._origin = origin
         self._second = 0
+        # When the next second begins: until then, to count is to add one to the total.
+        self.until: float = origin + 1 - _ROUNDING
         # _before[s % _KEPT]: the total when second s began.
         self._before = array("Q", bytes(8 * _KEPT))
         self.total: int = 0
@@ -53,9 +55,8 @@ class SlidingCount:
         """
         Count one at the monotonic time *now*; a time before the latest one counts as the latest.
         """
-        second = int(now - self._origin + _ROUNDING)
-        if second > self._second:
-            self._advance(second)
+        if now >= self.until:
+            self._advance(int(now - self._origin + _ROUNDING))
         self.total += 1
 
     def per_minute(self, window: float, now: float) -> float:
@@ -90,6 +91,7 @@ class SlidingCount:
         for passed in range(max(self._second + 1, second - _KEPT + 1), second + 1):
             self._before[passed % _KEPT] = self.total
         self._second = second
+        self.until = self._origin + second + 1 - _ROUNDING
 
     def __repr__(self) -> str:
         return f"<SlidingCount: {self.total} in all>"

@@ -133,8 +133,8 @@ class ErrorAnalytics:
         now = self._monotonic()
         self._count((now, self._moment, function, info.error_type, "", info.category, info.severity, info))
         if info.recovery_attempted:
-            with self._lock:
-                self._incidents.count(resolved=info.recovery_successful)
+            incidents = self._incidents
+            next(incidents.mended if info.recovery_successful else incidents.lost)
 
     def incident(self, root: Hashable, *, resolved: bool, final: bool) -> None:
         """
@@ -145,14 +145,30 @@ class ErrorAnalytics:
             resolved: The operation that reports returned all the same.
             final: It is the outermost one and decides; else all that report have to be resolved.
         """
+        incidents = self._incidents
+        if final and root not in incidents.roots:
+            # Nothing within it has failed, or will: nearly all are such.
+            next(incidents.mended if resolved else incidents.lost)
+            return
         with self._lock:
             self._incidents.report(root, resolved=resolved, final=final)
 
+    def expect(self, root: Hashable) -> None:
+        """
+        Note that an operation within *root* is going to report, maybe after *root* itself.
+        """
+        with self._lock:
+            self._incidents.expect(root)
+
     def _count(self, entry: Entry) -> None:
-        function, exc_type = entry[2], entry[3]
+        now, _, function, exc_type, _, category, severity, _ = entry
+        rates = self._rates
         with self._lock:
             self._history.append(entry)
-            self._rates.add(entry[0])
+            if now < rates.until:
+                rates.total += 1
+            else:
+                rates.add(now)
             try:
                 self._types[exc_type] += 1
             except KeyError:
@@ -163,8 +179,8 @@ class ErrorAnalytics:
                 except KeyError:
                     self._overflowed |= self._functions.add(function)
             # `_value_`: hashing a member, or asking for its `value`, runs Python code.
-            self._categories[entry[5]._value_] += 1
-            self._severities[entry[6]._value_] += 1
+            self._categories[category._value_] += 1
+            self._severities[severity._value_] += 1
         if self._overflowed and not self._overflow_told:
             self._tell_overflow()
 

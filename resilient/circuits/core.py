@@ -30,12 +30,12 @@ from resilient.adapters.pybreaker import (
     transit,
 )
 from resilient.circuits.telling import queue_call, queue_event
-from resilient.counting import Ticks
 from resilient.events import CircuitClosed, CircuitHalfOpened, CircuitOpened, Event
 from resilient.forks import survives_fork
 from resilient.gates import ROUNDING, Shut
 from resilient.policies.circuit import CIRCUIT_OPTIONS, CircuitState
 from resilient.policies.tripping import Lull, TripRule, open_time
+from resilient.ticks import Ticks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -125,6 +125,8 @@ class CircuitCore:
         self.given = dict(given) if given else _NOTHING
         self.options = CIRCUIT_OPTIONS.filled(given)
         self._rule = TripRule(self.options) if given else _DEFAULT_RULE
+        # Whether every error is a failure, as it is by default.
+        self._counts_all = self.options["counts"].types == (Exception,) and not self.options["ignore"]
         foreign.replace_listeners(old, self.options["listeners"])
         self._listening = bool(foreign.listeners)
         foreign.fail_max = self.options["failure_threshold"]

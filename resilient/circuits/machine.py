@@ -125,7 +125,7 @@ class CircuitMachine(CircuitCore):
             permit.release()
             return
         elapsed = None if permit.started is None else self.hub.clock.monotonic() - permit.started
-        self._result(permit, failed=outcome is not None, elapsed=elapsed, outcome=outcome, op=op)
+        self._result(permit, outcome is not None, outcome, elapsed, op)
 
     def _counts(self, outcome: Raised, op: Operation | None) -> bool:
         """
@@ -135,6 +135,8 @@ class CircuitMachine(CircuitCore):
         error = outcome.error
         if issubclass(type(error), (CircuitBreakerOpenError, TryAgain)) or self.options["mode"] == "disabled":
             return False
+        if self._counts_all:
+            return True
         ignore, counts = self.options["ignore"], self.options["counts"]
 
         def verdict() -> Any:
@@ -149,10 +151,9 @@ class CircuitMachine(CircuitCore):
     def _result(
         self,
         permit: Permit,
-        *,
-        failed: bool,
-        elapsed: float | None = None,
+        failed: bool,  # noqa: FBT001 - keywords would cost time on every failure
         outcome: Raised | None = None,
+        elapsed: float | None = None,
         op: Operation | None = None,
     ) -> None:
         """
@@ -171,15 +172,21 @@ class CircuitMachine(CircuitCore):
             if permit.used:
                 return
             permit.used = True
-            counted = self._take_locked(permit.generation, failed=failed, elapsed=elapsed, outcome=outcome, op=op)
+            counted = self._take_locked(permit.generation, failed, outcome, elapsed, op)
             generation = self._ledger.generation
         if counted:
             if outcome is not None and generation != permit.generation:
                 self._name_cause(outcome.error, generation)
-            self.hub.drain()
+            if self.hub.waiting:
+                self.hub.drain()
 
     def _take_locked(
-        self, generation: int, *, failed: bool, elapsed: float | None, outcome: Raised | None, op: Operation | None
+        self,
+        generation: int,
+        failed: bool,  # noqa: FBT001 - as `_result`
+        outcome: Raised | None,
+        elapsed: float | None,
+        op: Operation | None,
     ) -> bool:
         """
         Count a result of a call admitted in *generation*, if it counts at all.
@@ -195,14 +202,14 @@ class CircuitMachine(CircuitCore):
             queue_call(self.hub, self.pybreaker, "failure", outcome and outcome.error)
         self._by = op, outcome
         try:
-            self._count_locked(failed=failed, elapsed=elapsed)
+            self._count_locked(failed, elapsed)
         finally:
             self._by = None, None
         if not failed and self._listening:
             queue_call(self.hub, self.pybreaker, "success")
         return True
 
-    def _count_locked(self, *, failed: bool, elapsed: float | None) -> None:
+    def _count_locked(self, failed: bool, elapsed: float | None) -> None:  # noqa: FBT001 - as `_result`
         ledger, rule = self._ledger, self._whole_rule()
         now = self.hub.clock.monotonic()
         if failed:
@@ -217,8 +224,7 @@ class CircuitMachine(CircuitCore):
         elif ledger.current == STATE_CLOSED:
             had_failures = ledger.failures > 0
             in_a_row = ledger.failures + 1 if failed else 0
-            reason = rule.count(now, in_a_row, failed=failed, elapsed=elapsed)
-            ledger.failures = rule.failures(now, in_a_row)
+            reason, ledger.failures = rule.count(now, in_a_row, failed, elapsed)
             if reason is not None:
                 self._trip(reason, now)
             if rule.consecutive and had_failures != failed:
@@ -261,7 +267,7 @@ class CircuitMachine(CircuitCore):
         Count a quiet call's success.
         """
         with self._lock:
-            counted = self._take_locked(generation, failed=False, elapsed=elapsed, outcome=None, op=None)
+            counted = self._take_locked(generation, False, None, elapsed, None)  # noqa: FBT003 - as `_result`
             if counted and self._rule.timed:
                 self._begin_lull()
         if counted:

@@ -71,7 +71,15 @@ class Plan:
         if self.fixed is not None:
             return self.fixed
         try:
-            return self._looked_at(exc, bare=bare) or self.base
+            if self.errnos is not None:
+                found = self.errnos.get(exc.errno)  # type: ignore[attr-defined]
+                if found is not None:
+                    return found
+            if not bare:
+                found = read_codes(exc, getter(exc, by_type=self.by_type))
+                if found is not None:
+                    return found
+            return (self._read_text(exc) if self.payload or self.texts else None) or self.base
         except Exception:  # noqa: BLE001 - an attribute of a foreign exception raised; its class is known all the same
             return self.base
 
@@ -85,13 +93,9 @@ class Plan:
         inner = get(exc, self.stand_in)
         return next(iter(cast("tuple[object, ...]", inner)), None) if isinstance(inner, tuple) else inner
 
-    def _looked_at(self, exc: BaseException, *, bare: bool) -> Classification | None:
+    def _read_text(self, exc: BaseException) -> Classification | None:
         found = None
-        if self.errnos is not None:
-            found = self.errnos.get(exc.errno)  # type: ignore[attr-defined]
-        if found is None and not bare:
-            found = read_codes(exc, getter(exc, by_type=self.by_type))
-        if found is None and self.payload and exc.args:
+        if self.payload and exc.args:
             first = exc.args[0]
             # Most arguments are plain messages; few can be a server's.
             if type(first) is not str or first.startswith(("{", "execution_")):

@@ -169,3 +169,10 @@ class CircuitPolicy:
         else:
             breaker.record(permit, outcome, op)  # type: ignore[arg-type]
         return outcome
+
+    def failed(self, op: Operation, outcome: Raised) -> None:
+        """
+        Count the failure of a call that passed quietly.
+        """
+        generation = op.admitted(self.breaker)
+        self.breaker.record(self.breaker.quiet_permit(generation, op.started), outcome, op)  # type: ignore[arg-type]  # it passed

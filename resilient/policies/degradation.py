@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from resilient.control.scopes import Scope
     from resilient.operation import Operation
     from resilient.policies.adjusting import Adjuster
-    from resilient.policies.base import Plan
+    from resilient.policies.base import Plan, Raised
 
 __all__ = ["DegradePolicy", "report"]
 
@@ -66,6 +66,11 @@ class DegradePolicy:
             # From what the caller gave: a recovery above may have changed it first.
             op.changes[name] = op.changes.get(name, (before,))[0], after
         return (yield from inner(op, args, kwargs))
+
+    def failed(self, op: Operation, outcome: Raised) -> None:
+        """
+        Learn nothing from the failure of a call at FULL.
+        """
 
 
 def report(op: Operation, rule: str, error: Exception) -> None:

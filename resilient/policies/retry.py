@@ -85,24 +85,20 @@ class RetryPolicy(RetryRules):
             if delay is None or delay == math.inf:
                 self._finish(op, outcome, state.attempt_number, now - first_failure, gave_up=delay is not None)
                 return outcome
-            if modes.no_waits:
-                delay = 0.0
+            delay = 0.0 if modes.no_waits else delay
             state.idle_for += delay
             if "before_sleep" in self.foreign:
                 state.next_action = RetryAction(delay)
                 yield from self.ask("before_sleep", state, op, convert=bool, default=False)
-            self._scheduled(op, outcome, state.attempt_number, delay)
+            op.retries += 1
+            if op.told(RetryScheduled):
+                op.emit(RetryScheduled, attempt=state.attempt_number, delay=delay, error=_info(op, outcome))
             # Everything that holds the failed call's frames has to go now.
             del outcome
             state.prepare_for_next_attempt()
             if delay:
                 self._look_around(op)
                 yield Sleep(delay)
-
-    def _scheduled(self, op: Operation, outcome: Outcome, attempt: int, delay: float) -> None:
-        op.retries += 1
-        if op.told(RetryScheduled):
-            op.emit(RetryScheduled, attempt=attempt, delay=delay, error=_info(op, outcome))
 
     def _finish(self, op: Operation, outcome: Outcome, attempts: int, elapsed: float, *, gave_up: bool) -> None:
         """

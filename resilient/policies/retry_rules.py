@@ -101,7 +101,11 @@ class RetryRules:
         Return the seconds before another attempt, None where none is wanted, ``inf`` where there is to be none.
         """
         verdict = op.verdict(outcome)
-        if not self._wants(outcome.error, verdict, op.function):
+        if self.on is None and not issubclass(type(outcome.error), _SPECIAL):
+            # What `_wants` comes to for nearly every error.
+            if verdict.transient is not Transient.YES:
+                return None
+        elif not self._wants(outcome.error, verdict, op.function):
             return None
         state.upcoming_sleep = delay = self._delay(state, verdict)
         return math.inf if self._stops(state) else delay

@@ -146,9 +146,9 @@ class TripRule:
         elif span is not None and not calls:
             self._window = TimeWindow(span.total_seconds())
 
-    def count(self, now: float, in_a_row: int, *, failed: bool, elapsed: float | None) -> str | None:
+    def count(self, now: float, in_a_row: int, failed: bool, elapsed: float | None) -> tuple[str | None, int]:  # noqa: FBT001 - keywords would cost time on every failure
         """
-        Count a result; return why the circuit has to open now, or None.
+        Count a result; return why the circuit has to open now, or None, and the failures that the rule looks at.
 
         Args:
             now: Monotonic seconds.
@@ -158,11 +158,13 @@ class TripRule:
         """
         window = self._window
         if window is None:
-            return "failures" if in_a_row >= self._threshold else None
+            return "failures" if in_a_row >= self._threshold else None, in_a_row
         if failed or self.timed:
             slow = elapsed is not None and self._slow_call is not None and elapsed > self._slow_call
             window.record(now, failed=failed, slow=slow)
-        return self._reached(window, window.calls, in_a_row)
+        else:
+            window.expire(now)
+        return self._reached(window, window.calls, in_a_row), in_a_row if self.consecutive else window.failures
 
     def _reached(self, window: Window, calls: int, in_a_row: int) -> str | None:
         """

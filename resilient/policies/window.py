@@ -112,7 +112,19 @@ class TimeWindow:
     The last *seconds*: a ring of buckets, counted from the first result on.
     """
 
-    __slots__ = ("_began", "_calls", "_failures", "_latest", "_slow", "_width", "calls", "failures", "seconds", "slow")
+    __slots__ = (
+        "_began",
+        "_calls",
+        "_failures",
+        "_latest",
+        "_slow",
+        "_width",
+        "calls",
+        "failures",
+        "seconds",
+        "slow",
+        "until",
+    )
 
     def __init__(self, seconds: float) -> None:
         self.seconds: float = seconds
@@ -130,6 +142,8 @@ class TimeWindow:
         # and the number of the latest bucket.
         self._began: float | None = None
         self._latest = 0
+        # The last moment of the latest bucket; always over where there is none.
+        self.until: float = -math.inf
         self.calls: int = 0
         self.failures: int = 0
         self.slow: int = 0
@@ -138,7 +152,19 @@ class TimeWindow:
         """
         Add a result.
         """
-        self._add(now, 1, int(failed), int(slow))
+        if now > self.until:
+            self.expire(now)
+            if self._began is None:
+                self._begin(now)
+        slot = self._latest % _BUCKETS
+        self._calls[slot] += 1
+        self.calls += 1
+        if failed:
+            self._failures[slot] += 1
+            self.failures += 1
+        if slow:
+            self._slow[slot] += 1
+            self.slow += 1
 
     def add(self, calls: int) -> None:
         """
@@ -147,10 +173,24 @@ class TimeWindow:
         self._calls[self._latest % _BUCKETS] += calls
         self.calls += calls
 
+    def _begin(self, now: float) -> None:
+        self._began = now
+        self._latest = 0
+        self._look_ahead(now)
+
+    def _look_ahead(self, began: float) -> None:
+        """
+        Work out until when the latest bucket lasts, as `expire` rounds it.
+        """
+        until = began + (self._latest + 1) * self._width
+        while int((until - began) / self._width) > self._latest:
+            until = math.nextafter(until, -math.inf)
+        self.until = until
+
     def _add(self, now: float, calls: int, failures: int, slow: int) -> None:
         self.expire(now)
         if self._began is None:
-            self._began = now
+            self._begin(now)
         slot = self._latest % _BUCKETS
         self._calls[slot] += calls
         self._failures[slot] += failures
@@ -163,11 +203,9 @@ class TimeWindow:
         """
         Drop what is too old at *now*.
         """
-        if self._began is None:
+        if now <= self.until or self._began is None:
             return
         current = int((now - self._began) / self._width)
-        if current <= self._latest:
-            return
         # After a long time, every bucket is emptied once.
         for index in range(max(self._latest + 1, current - _BUCKETS + 1), current + 1):
             slot = index % _BUCKETS
@@ -176,22 +214,13 @@ class TimeWindow:
             self.slow -= self._slow[slot]
             self._calls[slot] = self._failures[slot] = self._slow[slot] = 0
         self._latest = current
-        if not self.calls:
+        if self.calls:
+            self._look_ahead(self._began)
+        else:
             # The next result begins a bucket of its own.
             self._began = None
             self._latest = 0
-
-    @property
-    def until(self) -> float:
-        """
-        The last moment of the latest bucket, as `expire` rounds it.
-        """
-        if self._began is None:
-            return -math.inf
-        until = self._began + (self._latest + 1) * self._width
-        while int((until - self._began) / self._width) > self._latest:
-            until = math.nextafter(until, -math.inf)
-        return until
+            self.until = -math.inf
 
     def dump(self, now: float) -> list[Any]:
         """
