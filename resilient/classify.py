@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 
 from resilient.classification.added import make_rule
 from resilient.classification.attributes import get
-from resilient.classification.plan import make_plan
+from resilient.classification.plan import WATCHED, make_plan
 from resilient.classification.retry_after import retry_after
 from resilient.classification.rules import CANCELLATION, UNKNOWN, Classification, Transient
 from resilient.clock import SYSTEM_CLOCK
@@ -77,7 +77,8 @@ class Classifier:
         """
         try:
             plan = self._plans.get(type(exc)) or self._plan_for(type(exc))
-            bare = plan.is_bare(exc)
+            # As `Plan.is_bare`, which would be a call more on every failure.
+            bare = not plan.by_type and WATCHED.isdisjoint(exc.__dict__)
             own = self._own(exc, plan, bare=bare) if plan.predicates else plan.read(exc, bare=bare)
             found = own or self._within(exc, plan, 1, set()) or UNKNOWN
             if (bare and exc.__cause__ is None) or found is CANCELLATION:

@@ -22,7 +22,6 @@ from resilient.text import safe_str, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from types import FrameType
 
     from resilient.classify import Classification
     from resilient.clock import Clock
@@ -33,6 +32,9 @@ if TYPE_CHECKING:
     from resilient.policies.adjusting import Adjuster
 
 __all__ = ["Operation", "attempt"]
+
+
+_FULL = DegradationLevel.FULL
 
 
 class Operation:
@@ -47,8 +49,8 @@ class Operation:
     """
 
     __slots__ = (
-        "_surroundings",
         "adjusted",
+        "around",
         "attempts",
         "changes",
         "clock",
@@ -90,7 +92,7 @@ class Operation:
         self.rejected: int = 0
         self.fallbacks: int = 0
         self.route: str = "first try"
-        self.level: DegradationLevel = DegradationLevel.FULL
+        self.level: DegradationLevel = _FULL
         # A level that a recovery step asks for, for the rest of this operation.
         self.level_override: DegradationLevel | None = None
         # What adjusts this call to a level, and the arguments as they were before.
@@ -104,7 +106,8 @@ class Operation:
         self.ticket: Token | None = None
         # Monotonic seconds at the start, where a policy needs them.
         self.started: float | None = None
-        self._surroundings: Surroundings | None = None
+        # What `surroundings` has found, or whoever knows a frame from which to look has put here.
+        self.around: Surroundings | None = None
 
     # -- ids ---------------------------------------------------------------
 
@@ -127,19 +130,10 @@ class Operation:
         """
         Return the keys of the operation around this one and of the outermost one; looked up once.
         """
-        known = self._surroundings
+        known = self.around
         if known is None:
-            known = self.look_around(sys._getframe(1))  # noqa: SLF001 - the documented way to the caller's frame
+            known = self.around = surroundings(self.key, sys._getframe(1))  # noqa: SLF001 - the documented way to the caller's frame
         return known
-
-    def look_around(self, frame: FrameType | None) -> Surroundings:
-        """
-        Look up what surrounds this operation from *frame* on.
-
-        Whoever knows the frame from which the call was made saves the way up to it.
-        """
-        found = self._surroundings = surroundings(self.key, frame)
-        return found
 
     def admitted(self, gate: Gate) -> int | None:
         """
@@ -207,7 +201,9 @@ class Operation:
         self.attempts += 1
         outcome = Raised(self.replayed.pop())  # type: ignore[union-attr]  # whoever replays has looked
         self.replayed = None
-        self.attempt_failed(outcome)
+        self.record(outcome)
+        if self.told(AttemptFailed):
+            self.emit(AttemptFailed, attempt=self.attempts, error=self.info(outcome))
         return outcome
 
     def attempt_failed(self, outcome: Raised) -> None:
@@ -233,11 +229,12 @@ class Operation:
             if found is None or not self._is_inner(found):
                 verdict = outcome.verdict = outcome.verdict or hub.classifier.classify(error)
                 analytics.record(self.function, type_name(error), safe_str(error), verdict.category, verdict.severity)
-                parent, root = self._surroundings or self.surroundings()
+                parent, root = self.around or self.surroundings()
                 if parent is not None:
                     # What has this one within it may end before this one does.
                     analytics.expect(root)
                 mark(error, self.key, root)
+            outcome.recorded = True
         hub.evaluate()
 
     def _is_inner(self, mark: tuple[Key, Key]) -> bool:
@@ -275,9 +272,9 @@ class Operation:
             self.route = "failed"
             analytics = self.hub.analytics
             if analytics is not None:
-                parent, root = self._surroundings or self.surroundings()
+                parent, root = self.around or self.surroundings()
                 analytics.incident(root, resolved=False, final=parent is None)
-            if marked(outcome.error) is None:
+            if not outcome.recorded and marked(outcome.error) is None:
                 # An error of ours, about those that were recorded.
                 mark(outcome.error, self.key, self.surroundings()[1])
         if self.told(OperationFailed):
@@ -289,11 +286,12 @@ class Operation:
         if self.failures:
             analytics = self.hub.analytics
             if analytics is not None:
-                parent, root = self._surroundings or self.surroundings()
+                parent, root = self.around or self.surroundings()
                 analytics.incident(root, resolved=True, final=parent is None)
             if self.told(OperationRecovered):
                 self.emit(OperationRecovered, attempts=self.attempts, by=self.route)
-        if self.told(CallSucceeded):
+        # Not `told`: the log does not take it.
+        if self.trace is not None or CallSucceeded in self.hub.listeners:
             self.emit(CallSucceeded, attempts=self.attempts)
         if self.started is not None:
             self.hub.succeeded(0, self.clock.monotonic() - self.started)

@@ -20,7 +20,7 @@ from resilient.errors import CircuitBreakerOpenError
 from resilient.gates import ROUNDING, Stack
 from resilient.operation import Operation
 from resilient.policies.base import Raised, Returned
-from resilient.surroundings import carries
+from resilient.surroundings import carries, surroundings
 from resilient.ticks import Ticks
 
 if TYPE_CHECKING:
@@ -272,7 +272,7 @@ class Pipeline(Stack):
             op.replayed = failure
             op.ticket = ticket
             # From the frame on that has called the guard.
-            op.look_around(sys._getframe(2).f_back)  # noqa: SLF001 - the documented way to a caller's frame
+            op.around = surroundings(op.key, sys._getframe(2).f_back)  # noqa: SLF001 - the documented way to a caller's frame
         if started is not None or self._timed or self.hub.observe is not None:
             op.started = op.clock.monotonic() if started is None else started
         return op

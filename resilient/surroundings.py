@@ -33,6 +33,9 @@ _STEPS = range(1000)
 
 _MARK = "_resilient_operation"
 
+# A mark means something in the process that made it: a copy from another one has another object here.
+_HERE = object()
+
 # Past whatever an error's class defines itself.
 _set = BaseException.__setattr__
 _dict_of = BaseException.__getattribute__
@@ -76,24 +79,13 @@ def surroundings(own: Key, frame: FrameType | None) -> Surroundings:
     return parent, root
 
 
-class _Mark(tuple[Key, Key]):
-    """
-    Which operation has recorded an exception, and within which one; it does not travel to other processes.
-    """
-
-    __slots__ = ()
-
-    def __reduce__(self) -> tuple[type[None], tuple[()]]:
-        return type(None), ()
-
-
 def mark(error: BaseException, key: Key, root: Key) -> None:
     """
     Note on *error* that the operation *key* within *root* has recorded it.
     """
     try:
         # Not setattr(): the class may define one that raises.
-        _set(error, _MARK, _Mark((key, root)))
+        _set(error, _MARK, (_HERE, key, root))
     except Exception:  # noqa: BLE001, S110 - then a surrounding function records it once more
         pass
 
@@ -106,4 +98,4 @@ def marked(error: BaseException) -> tuple[Key, Key] | None:
         found = _dict_of(error, "__dict__").get(_MARK)
     except Exception:  # noqa: BLE001 - a class may hide its __dict__
         return None
-    return found if type(found) is _Mark else None
+    return found[1:] if type(found) is tuple and found[0] is _HERE else None

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
+from contextlib import suppress
 
 import pytest
 
@@ -80,7 +81,7 @@ def test_an_interrupt_while_learning_counts_no_failure(registry, colour, monkeyp
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(policy.breaker, "record", interrupted)
+    monkeypatch.setattr(policy.breaker, "failed", interrupted)
     with pytest.raises(KeyboardInterrupt):
         colour.call(fn)
 
@@ -189,3 +190,37 @@ def test_counts_of_pipelines_that_are_gone_are_added_up(registry):
     assert len(registry.hub.departed) == 0
     registry.hub.forget_retired()
     assert registry.hub.retired() == (0, 0)
+
+
+def test_a_disabled_circuit_asks_no_predicate(registry, colour):
+    """
+    What counts as a failure is not asked about where nothing is counted.
+    """
+    asked = []
+    fn = circuit("c", counts=lambda error: asked.append(error) or True, mode="disabled", registry=registry)(
+        colour.of(refuse)
+    )
+    caught(colour.call, fn)
+
+    assert asked == []
+    assert registry.circuit("c").failure_count == 0
+
+
+def test_a_row_of_failures_needs_no_plan_and_a_success_ends_it(registry, colour):
+    """
+    After a failure calls go on without a plan; the first success begins a new row.
+    """
+    outcomes = iter([False, False, True, False, False, False])
+
+    def work():
+        if not next(outcomes):
+            refuse()
+
+    fn = circuit("c", failure_threshold=3, registry=registry)(colour.of(work))
+    told = []
+    for _ in range(6):
+        with suppress(ConnectionRefusedError):
+            colour.call(fn)
+        told.append((registry.circuit("c").failure_count, registry.circuit("c").state.value))
+
+    assert told == [(1, "closed"), (2, "closed"), (0, "closed"), (1, "closed"), (2, "closed"), (3, "open")]

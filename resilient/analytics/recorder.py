@@ -100,7 +100,14 @@ class ErrorAnalytics:
     # -- Recording --------------------------------------------------------------
 
     def record(
-        self, function: str, exc_type: str, message: str, category: ErrorCategory, severity: ErrorSeverity
+        self,
+        function: str,
+        exc_type: str,
+        message: str,
+        category: ErrorCategory,
+        severity: ErrorSeverity,
+        *,
+        by_hand: ErrorInfo | None = None,
     ) -> None:
         """
         Count a failed attempt and remember its text.
@@ -111,12 +118,33 @@ class ErrorAnalytics:
             message: Its text, already cut.
             category: What kind of thing has failed.
             severity: How bad it is.
+            by_hand: The record itself, where somebody has made one.
         """
         now = self._monotonic()
         moment = self._moment
         if now - moment[0] >= 1.0:
             moment = self._look_at_the_wall(now)
-        self._count((now, moment, function, exc_type, message, category, severity, None))
+        rates = self._rates
+        with self._lock:
+            self._history.append((now, moment, function, exc_type, message, category, severity, by_hand))
+            if now < rates.until:
+                rates.total += 1
+            else:
+                rates.add(now)
+            try:
+                self._types[exc_type] += 1
+            except KeyError:
+                self._overflowed |= self._types.add(exc_type)
+            if function:
+                try:
+                    self._functions[function] += 1
+                except KeyError:
+                    self._overflowed |= self._functions.add(function)
+            # `_value_`: hashing a member, or asking for its `value`, runs Python code.
+            self._categories[category._value_] += 1
+            self._severities[severity._value_] += 1
+        if self._overflowed and not self._overflow_told:
+            self._tell_overflow()
 
     def record_error(self, error: ErrorInfo) -> None:
         """
@@ -130,8 +158,7 @@ class ErrorAnalytics:
         info = kept(error)
         named = (info.context or {}).get("function")
         function = named if isinstance(named, str) else ""
-        now = self._monotonic()
-        self._count((now, self._moment, function, info.error_type, "", info.category, info.severity, info))
+        self.record(function, info.error_type, "", info.category, info.severity, by_hand=info)
         if info.recovery_attempted:
             incidents = self._incidents
             next(incidents.mended if info.recovery_successful else incidents.lost)
@@ -159,30 +186,6 @@ class ErrorAnalytics:
         """
         with self._lock:
             self._incidents.expect(root)
-
-    def _count(self, entry: Entry) -> None:
-        now, _, function, exc_type, _, category, severity, _ = entry
-        rates = self._rates
-        with self._lock:
-            self._history.append(entry)
-            if now < rates.until:
-                rates.total += 1
-            else:
-                rates.add(now)
-            try:
-                self._types[exc_type] += 1
-            except KeyError:
-                self._overflowed |= self._types.add(exc_type)
-            if function:
-                try:
-                    self._functions[function] += 1
-                except KeyError:
-                    self._overflowed |= self._functions.add(function)
-            # `_value_`: hashing a member, or asking for its `value`, runs Python code.
-            self._categories[category._value_] += 1
-            self._severities[severity._value_] += 1
-        if self._overflowed and not self._overflow_told:
-            self._tell_overflow()
 
     def _tell_overflow(self) -> None:
         with self._lock:

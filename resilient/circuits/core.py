@@ -138,21 +138,21 @@ class CircuitCore:
     @property
     def generation(self) -> int | None:
         """
-        The generation while every call may pass and no success is waited for, else None.
+        The generation while every call may pass, else None.
         """
         ledger = self._ledger
         if self.options["mode"] == "disabled":
             return ledger.generation
-        if ledger.current != STATE_CLOSED or self._listening or (self._rule.consecutive and ledger.failures):
-            return None
-        return ledger.generation
+        return None if ledger.current != STATE_CLOSED or self._listening else ledger.generation
 
     @property
     def timed(self) -> bool:
         """
-        Whether every success is waited for, with the seconds it took.
+        Whether every success is waited for, with the seconds it took: for a rate, or to end a row of failures.
         """
-        return self._rule.timed and self.options["mode"] != "disabled"
+        rule = self._rule
+        waits = rule.timed or (rule.consecutive and self._ledger.failures > 0)
+        return waits and self.options["mode"] != "disabled"
 
     def attach(self, owner: Stack) -> None:
         """

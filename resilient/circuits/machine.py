@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["CircuitMachine"]
 
 _CAUSE_LIMIT = 200
+_NO_FAILURES = (CircuitBreakerOpenError, TryAgain)
 
 
 class CircuitMachine(CircuitCore):
@@ -133,10 +134,12 @@ class CircuitMachine(CircuitCore):
         """
         # By its real type: `isinstance` would ask `__class__`, which may raise.
         error = outcome.error
-        if issubclass(type(error), (CircuitBreakerOpenError, TryAgain)) or self.options["mode"] == "disabled":
+        if issubclass(type(error), _NO_FAILURES):
             return False
         if self._counts_all:
             return True
+        if self.options["mode"] == "disabled":
+            return False
         ignore, counts = self.options["ignore"], self.options["counts"]
 
         def verdict() -> Any:
@@ -175,10 +178,29 @@ class CircuitMachine(CircuitCore):
             counted = self._take_locked(permit.generation, failed, outcome, elapsed, op)
             generation = self._ledger.generation
         if counted:
-            if outcome is not None and generation != permit.generation:
-                self._name_cause(outcome.error, generation)
-            if self.hub.waiting:
-                self.hub.drain()
+            self._counted(permit.generation, generation, outcome)
+
+    def failed(self, generation: int, outcome: Raised, op: Operation) -> None:
+        """
+        Count the failure of a call that passed quietly in *generation*.
+        """
+        if not self._counts(outcome, op):
+            return
+        elapsed = None if op.started is None else self.hub.clock.monotonic() - op.started
+        with self._lock:
+            counted = self._take_locked(generation, True, outcome, elapsed, op)  # noqa: FBT003 - as `_result`
+            now = self._ledger.generation
+        if counted:
+            self._counted(generation, now, outcome)
+
+    def _counted(self, before: int, generation: int, outcome: Raised | None) -> None:
+        """
+        Do what a result has brought about and no lock is held for.
+        """
+        if outcome is not None and generation != before:
+            self._name_cause(outcome.error, generation)
+        if self.hub.waiting:
+            self.hub.drain()
 
     def _take_locked(
         self,
@@ -210,7 +232,7 @@ class CircuitMachine(CircuitCore):
         return True
 
     def _count_locked(self, failed: bool, elapsed: float | None) -> None:  # noqa: FBT001 - as `_result`
-        ledger, rule = self._ledger, self._whole_rule()
+        ledger, rule = self._ledger, self._rule if self.lull is None else self._whole_rule()
         now = self.hub.clock.monotonic()
         if failed:
             self._last_failure = now

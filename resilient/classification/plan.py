@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 
     from resilient.classification.rules import Classification
 
-__all__ = ["Plan", "make_plan"]
+__all__ = ["WATCHED", "Plan", "make_plan"]
 
-_WATCHED = CODE_ATTRIBUTES | WISH_ATTRIBUTES
+WATCHED = CODE_ATTRIBUTES | WISH_ATTRIBUTES
+"""The attributes that hold codes and a server's wish."""
+
 _NETWORK_PACKAGES = ("aiohttp.", "botocore.", "httpcore.", "httpx.", "requests.", "urllib3.")
 _JAX_PACKAGES = ("jax.", "jaxlib.")
 
@@ -58,7 +60,7 @@ class Plan:
         """
         Tell whether *exc* has none of the attributes that hold codes and a server's wish.
         """
-        return not self.by_type and _WATCHED.isdisjoint(exc.__dict__)
+        return not self.by_type and WATCHED.isdisjoint(exc.__dict__)
 
     def read(self, exc: BaseException, *, bare: bool) -> Classification | None:
         """
@@ -124,7 +126,7 @@ def make_plan(cls: type, added: Iterable[AddedRule]) -> Plan:
     shorts = [known[0] for known in names if known]
     plan.predicates, plan.fixed = deciding(added, cls, names)
     plan.group = issubclass(cls, BaseExceptionGroup)
-    plan.by_type = type_defines(cls, _WATCHED)
+    plan.by_type = type_defines(cls, WATCHED)
     if plan.fixed is not None or plan.group:
         return plan
     if issubclass(cls, FallbackChainExhaustedError):

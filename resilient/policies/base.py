@@ -113,13 +113,17 @@ class Raised:
         error: The exception. Whoever starts another attempt drops this object
             first: the traceback keeps the failed call's frames alive.
         verdict: How it was classified, once somebody has asked.
+
+    Attributes:
+        recorded: Whether an operation has recorded the error, this one or one within it.
     """
 
-    __slots__ = ("error", "verdict")
+    __slots__ = ("error", "recorded", "verdict")
 
     def __init__(self, error: Any, verdict: Classification | None = None) -> None:
         self.error: Any = error
         self.verdict: Classification | None = verdict
+        self.recorded: bool = False
 
 
 Command: TypeAlias = Call | Sleep | Await

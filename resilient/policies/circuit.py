@@ -174,5 +174,4 @@ class CircuitPolicy:
         """
         Count the failure of a call that passed quietly.
         """
-        generation = op.admitted(self.breaker)
-        self.breaker.record(self.breaker.quiet_permit(generation, op.started), outcome, op)  # type: ignore[arg-type]  # it passed
+        self.breaker.failed(op.admitted(self.breaker), outcome, op)  # type: ignore[arg-type]  # it passed

@@ -100,15 +100,17 @@ class RetryRules:
         """
         Return the seconds before another attempt, None where none is wanted, ``inf`` where there is to be none.
         """
-        verdict = op.verdict(outcome)
+        verdict = outcome.verdict or op.verdict(outcome)
         if self.on is None and not issubclass(type(outcome.error), _SPECIAL):
             # What `_wants` comes to for nearly every error.
             if verdict.transient is not Transient.YES:
                 return None
         elif not self._wants(outcome.error, verdict, op.function):
             return None
-        state.upcoming_sleep = delay = self._delay(state, verdict)
-        return math.inf if self._stops(state) else delay
+        delay = self.wait(state) if verdict.retry_after is None else self._delay(state, verdict)
+        state.upcoming_sleep = delay
+        stops = self.stop(state) if modes.attempts is None else self._stops(state)
+        return math.inf if stops else delay
 
     def consult(self, state: RetryCallState, outcome: Outcome, op: Operation) -> Asking[float | None]:
         """
