@@ -41,7 +41,8 @@ from resilient.events import (
 )
 from resilient.levels import DegradationLevel
 from resilient.light import dataclass
-from resilient.text import cut, readable, safe_repr, safe_str, type_name
+from resilient.redaction import readable
+from resilient.text import cut, safe_repr, safe_str, type_name
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -20,7 +20,8 @@ from resilient.policies.base import Plan, Returned
 from resilient.policies.checks import integer
 from resilient.policies.options import describe
 from resilient.policies.retry import RETRY_OPTIONS, RetryPolicy
-from resilient.text import cut, readable
+from resilient.redaction import readable
+from resilient.text import cut
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping

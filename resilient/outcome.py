@@ -16,7 +16,8 @@ from resilient.events import (
     RetryScheduled,
 )
 from resilient.light import dataclass
-from resilient.text import readable, safe_repr, safe_str, type_name
+from resilient.redaction import readable
+from resilient.text import safe_repr, safe_str, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

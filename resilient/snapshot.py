@@ -15,7 +15,8 @@ from resilient.control.signals import INSTALL_HINT
 from resilient.levels import DegradationLevel
 from resilient.light import dataclass
 from resilient.policies.circuit import CircuitState
-from resilient.text import cut, readable
+from resilient.redaction import readable
+from resilient.text import cut
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

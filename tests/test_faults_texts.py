@@ -21,7 +21,7 @@ from resilient import (
     recoverable,
     retry,
 )
-from resilient.text import hide
+from resilient.redaction import hide
 from tests.harness import script, stack, state
 
 # -- row 16: secrets --------------------------------------------------

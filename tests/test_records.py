@@ -13,7 +13,7 @@ import pytest
 from resilient.analytics.records import jsonable, kept, member, never_failing, told
 from resilient.errorinfo import ErrorSeverity
 from resilient.errors import PolicyError
-from resilient.text import readable, redact
+from resilient.redaction import readable, redact
 from tests.harness import NOON, error_info
 
 

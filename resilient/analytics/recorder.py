@@ -25,8 +25,8 @@ from resilient.errorinfo import ErrorCategory, ErrorInfo, ErrorSeverity
 from resilient.errors import PolicyError
 from resilient.policies.checks import integer, seconds
 from resilient.policies.options import describe
+from resilient.redaction import redact as hide_secrets
 from resilient.text import escape
-from resilient.text import redact as hide_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable

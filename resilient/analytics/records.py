@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from resilient.errorinfo import ErrorCategory, ErrorInfo, ErrorSeverity
 from resilient.errors import PolicyError
 from resilient.policies.options import describe
-from resilient.text import LIMIT, REDACTED, cut, escape, safe_repr
+from resilient.redaction import REDACTED
+from resilient.text import LIMIT, cut, escape, safe_repr
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,7 +17,8 @@ from resilient.circuits.telling import queue_call
 from resilient.errors import CircuitBreakerOpenError
 from resilient.events import CallRejected, CircuitWouldOpen
 from resilient.policies.tripping import lease_time, open_time
-from resilient.text import cut, escape, readable, safe_str, type_name
+from resilient.redaction import readable
+from resilient.text import cut, escape, safe_str, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -23,7 +23,8 @@ from resilient.events import LevelChanged
 from resilient.levels import DegradationLevel
 from resilient.policies.checks import text
 from resilient.policies.options import describe
-from resilient.text import cut, readable, safe_str, type_name
+from resilient.redaction import readable
+from resilient.text import cut, safe_str, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -19,7 +19,8 @@ from resilient.playbooks.single_flight import SingleFlight
 from resilient.policies.base import Plan, Raised, Returned
 from resilient.policies.checks import integer
 from resilient.policies.options import UNSET, Option, OptionTable
-from resilient.text import cut, readable, safe_str, type_name
+from resilient.redaction import readable
+from resilient.text import cut, safe_str, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
