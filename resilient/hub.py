@@ -21,6 +21,7 @@ from resilient.errors import PolicyError, ResilientWarning
 from resilient.events import CallRejected, CallSucceeded, Event, OperationFailed
 from resilient.forks import survives_fork
 from resilient.logs import hook_failed, log_event, wanted
+from resilient.outbox import Outbox
 from resilient.policies.options import describe, is_async
 
 if TYPE_CHECKING:
@@ -91,13 +92,15 @@ class Hub:
         self.departed: deque[Counts] = deque()
         self._retired = 0, 0
         self._reported: set[str] = set()
-        self.waiting: deque[Callable[[], None]] = deque()
+        self._outbox = Outbox()
+        # Its queue: where nothing waits, nobody has to drain.
+        self.waiting = self._outbox.waiting
         self._renew_locks()
         survives_fork(self)
 
     def _renew_locks(self) -> None:
         self._lock = threading.RLock()
-        self._draining = threading.Lock()
+        self._outbox.renew_lock()
         for counts in self.departed:
             counts.renew_lock(threading.RLock())
         for pipeline in self.pipelines():
@@ -279,23 +282,14 @@ class Hub:
         """
         Note something to be done after the current lock is free; see `drain`.
         """
-        self.waiting.append(action)
+        self._outbox.put(action)
 
     def drain(self) -> None:
         """
         Do what is queued, in order, unless somebody is doing so already.
         """
-        queue = self.waiting
-        while queue:
-            # Kept by hand: a listener may fork, and the child has another one then.
-            draining = self._draining
-            if not draining.acquire(blocking=False):
-                return
-            try:
-                while queue:
-                    queue.popleft()()
-            finally:
-                draining.release()
+        if self.waiting and (endless := self._outbox.drain()) is not None:
+            self.report("listeners of circuits", endless)
 
     # -- reports -----------------------------------------------------------
 

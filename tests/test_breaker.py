@@ -921,7 +921,7 @@ def test_fork_of_a_breaker_that_stands_alone(make):
         breaker.pybreaker.open()
         return breaker.state, len(heard)
 
-    with held(breaker._lock, breaker.hub._lock, breaker.hub._draining):
+    with held(breaker._lock, breaker.hub._lock, breaker.hub._outbox._draining):
         told = in_fork(child)
 
     assert told == str((OPEN, 1))

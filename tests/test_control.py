@@ -979,10 +979,10 @@ def test_fresh_locks(degradation):
     """
     After a fork all locks of all levels are fresh, and nobody counts as delivering or looking.
     """
-    before = (overrides._active.lock, degradation.lock, degradation._delivering)
+    before = (overrides._active.lock, degradation.lock, degradation._changes._draining)
     degradation._looking = True
     overrides._active._renew_locks()
-    after = (overrides._active.lock, degradation.lock, degradation._delivering)
+    after = (overrides._active.lock, degradation.lock, degradation._changes._draining)
 
     assert not [old for old, new in zip(before, after, strict=True) if old is new]
     assert degradation._looking is False
@@ -1004,7 +1004,7 @@ def test_fork_while_locked(clock):
             level = degradation.degrade()
         return level, seen, degradation.signals()["s"]["value"]
 
-    with held(degradation.lock, degradation._delivering, overrides._active.lock):
+    with held(degradation.lock, degradation._changes._draining, overrides._active.lock):
         degradation._looking = True
         told = in_fork(child)
         degradation._looking = False

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING
 from weakref import WeakSet, WeakValueDictionary
@@ -21,6 +20,7 @@ from resilient.control.overrides import any_open, join, level_of, overriding
 from resilient.errors import PolicyError
 from resilient.events import LevelChanged
 from resilient.levels import DegradationLevel
+from resilient.outbox import Outbox
 from resilient.policies.checks import text
 from resilient.policies.options import describe
 from resilient.redaction import readable
@@ -164,7 +164,7 @@ class Levels:
         self._wants = wants
         self._report = _log_error if report is None else report
         self._reported: set[str] = set()
-        self._queue: deque[Callable[[], LevelChanged]] = deque(maxlen=_MAX_QUEUED)
+        self._changes = Outbox(_MAX_QUEUED)
         self._root = Scope(self, DEFAULT_SCOPE)
         # A scope that nobody holds is forgotten, but not while it is lowered.
         self._scopes: WeakValueDictionary[str, Scope] = WeakValueDictionary()
@@ -177,7 +177,7 @@ class Levels:
         Take fresh locks: in a forked child the old ones may be held for ever.
         """
         self.lock: AbstractContextManager[object] = threading.RLock()
-        self._delivering = threading.Lock()
+        self._changes.renew_lock()
 
     def scope(self, name: str | None = None) -> Scope:
         """
@@ -266,23 +266,15 @@ class Levels:
                 by=by,
                 changes=changes,
             )
-            self._queue.append(event)
+            self._changes.put(partial(self._deliver, event))
         return True
 
     def _announce(self, scope: Scope) -> None:
         # Owners first: a listener that makes a call makes it at the new level.
         self.refresh(scope)
-        queue = self._queue
-        while queue:
-            # Kept by hand: a listener may fork, and the child has another one then.
-            delivering = self._delivering
-            if not delivering.acquire(blocking=False):
-                return
-            try:
-                while queue:
-                    self._deliver(queue.popleft())
-            finally:
-                delivering.release()
+        endless = self._changes.drain()
+        if endless is not None:
+            self._tell("listeners of level changes", endless)
 
     def _deliver(self, event: Callable[[], LevelChanged]) -> None:
         if self._emit is None or (self._wants is not None and not self._wants()):
