@@ -1,15 +1,10 @@
 """
-The event hub: who listens, and how events reach them.
-
-Delivery is synchronous, in order, and outside every lock. Whatever changes
-under a lock queues its event there (`Hub.queue`) and delivers afterwards
-(`Hub.drain`); whoever finds nobody draining drains for all.
+The event hub: who listens, and who looks again when that changes.
 """
 
 from __future__ import annotations
 
 import threading
-import warnings
 from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -17,11 +12,10 @@ from weakref import WeakValueDictionary
 
 from resilient import events as event_types
 from resilient.clock import SYSTEM_CLOCK, SYSTEM_RNG
-from resilient.errors import PolicyError, ResilientWarning
-from resilient.events import CallRejected, CallSucceeded, Event, OperationFailed
+from resilient.delivery import Delivery
+from resilient.errors import PolicyError
+from resilient.events import CallSucceeded, Event
 from resilient.forks import survives_fork
-from resilient.logs import hook_failed, log_event, wanted
-from resilient.outbox import Outbox
 from resilient.policies.options import describe, is_async
 
 if TYPE_CHECKING:
@@ -34,15 +28,7 @@ if TYPE_CHECKING:
     from resilient.operation import Operation
     from resilient.policies.base import Raised
 
-__all__ = ["SLOW_LISTENER", "Hub", "Listener"]
-
-Listener = "Callable[[Event], object]"
-
-# Seconds after which a listener is called slow, once.
-SLOW_LISTENER = 0.1
-
-# How many different things are reported at most; each is kept as a text.
-_REPORTS = 1024
+__all__ = ["Hub"]
 
 # How many pipelines may be gone before their counts are added up.
 _DEPARTED = 64
@@ -55,7 +41,7 @@ _ALL = frozenset(
 _BY_DEFAULT = _ALL - {CallSucceeded}
 
 
-class Hub:
+class Hub(Delivery):
     """
     Listeners, clock, chance and error reports of one registry.
 
@@ -74,7 +60,7 @@ class Hub:
         rng: Rng = SYSTEM_RNG,
         analytics: ErrorAnalytics | None = None,
     ) -> None:
-        self.clock = clock
+        super().__init__(clock)
         self.rng = rng
         self.classifier = classifier
         self.analytics = analytics
@@ -84,23 +70,15 @@ class Hub:
         self.observe: Callable[[float], None] | None = None
         # Told of each operation that failed in the end, and how; None: nobody wants to know.
         self.unresolved: Callable[[Operation, Raised], None] | None = None
-        # Replaced whole, never changed: read without a lock on failure paths.
-        self.listeners: dict[type[Event], tuple[Callable[[Event], object], ...]] = {}
         # By id. Not a WeakSet: that cannot be read while another thread adds to it.
         self._watchers: WeakValueDictionary[int, Any] = WeakValueDictionary()
         # Counts of pipelines that are gone, until somebody adds them to the sum: (calls, failures).
         self.departed: deque[Counts] = deque()
         self._retired = 0, 0
-        self._reported: set[str] = set()
-        self._outbox = Outbox()
-        # Its queue: where nothing waits, nobody has to drain.
-        self.waiting = self._outbox.waiting
-        self._renew_locks()
         survives_fork(self)
 
     def _renew_locks(self) -> None:
-        self._lock = threading.RLock()
-        self._outbox.renew_lock()
+        super()._renew_locks()
         for counts in self.departed:
             counts.renew_lock(threading.RLock())
         for pipeline in self.pipelines():
@@ -158,22 +136,6 @@ class Hub:
             changed = self.generation != before
         if changed:
             self._refresh()
-
-    def wants(self, kind: type[Event]) -> bool:
-        """
-        Tell whether anybody listens for events of *kind*, the log included.
-        """
-        return kind in self.listeners or wanted(kind)
-
-    def hears_rejections(self) -> bool:
-        """
-        Tell whether anybody but the caller hears of a call that was not admitted.
-        """
-        listeners = self.listeners
-        # Of the log: who takes rejections takes failures, which are louder.
-        if listeners and (CallRejected in listeners or OperationFailed in listeners):
-            return True
-        return wanted(OperationFailed)
 
     # -- the gate: a listener for successes makes every call a planned one --
 
@@ -247,76 +209,6 @@ class Hub:
         if self.observe is not observe:
             self.observe = observe
             self._refresh()
-
-    # -- delivery ----------------------------------------------------------
-
-    def emit(self, kind: type[Event], **fields: Any) -> None:
-        """
-        Build an event of *kind* and deliver it now, if anybody listens.
-        """
-        if self.wants(kind):
-            self.deliver(kind(at=self.clock.now(), **fields))
-
-    def deliver(self, event: Event) -> None:
-        """
-        Hand *event* to its listeners and to the log; what they raise harms nobody.
-        """
-        clock = self.clock
-        listeners = self.listeners.get(type(event), ())
-        if wanted(type(event)):
-            # Before the clock is read: the first entry would import it, and the log pass for slow.
-            import structlog  # noqa: F401  # pyright: ignore[reportUnusedImport]
-
-            listeners = (*listeners, log_event)
-        for listener in listeners:
-            began = clock.monotonic()
-            try:
-                listener(event)
-            except Exception as error:  # noqa: BLE001 - a listener never harms a call
-                self.report(f"listener {listener.__qualname__}", error)
-            took = clock.monotonic() - began
-            if took > SLOW_LISTENER:
-                self._slow(listener.__qualname__, took)
-
-    def queue(self, action: Callable[[], None]) -> None:
-        """
-        Note something to be done after the current lock is free; see `drain`.
-        """
-        self._outbox.put(action)
-
-    def drain(self) -> None:
-        """
-        Do what is queued, in order, unless somebody is doing so already.
-        """
-        if self.waiting and (endless := self._outbox.drain()) is not None:
-            self.report("listeners of circuits", endless)
-
-    # -- reports -----------------------------------------------------------
-
-    def report(self, what: str, error: Exception) -> None:
-        """
-        Log once per *what* that user code raised where it must not harm a call.
-        """
-        if self._first_time(what):
-            try:
-                hook_failed(what, error, self.clock.now())
-            except Exception:  # noqa: BLE001, S110 - a broken log handler must not harm the call either
-                pass
-
-    def _slow(self, what: str, took: float) -> None:
-        if self._first_time(f"slow {what}"):
-            msg = f"listener {what} took {took:.2g} s and delayed the call that it was told of; hand work to a thread"
-            try:
-                warnings.warn(msg, ResilientWarning, stacklevel=2)
-            except Exception as error:  # noqa: BLE001 - where warnings are errors, or nobody can print them
-                self.report(f"slow listener {what}", error)
-
-    def _first_time(self, what: str) -> bool:
-        with self._lock:
-            if what in self._reported or len(self._reported) >= _REPORTS:
-                return False
-            self._reported.add(what)
-            return True
 
 
 def _is_event(kind: object) -> bool:

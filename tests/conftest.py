@@ -102,7 +102,7 @@ def quiet_log(monkeypatch):
     """
     Keep pytest's own log handlers from being somebody who wants to hear of failures.
     """
-    monkeypatch.setattr("resilient.hub.wanted", lambda _: False)
+    monkeypatch.setattr("resilient.delivery.wanted", lambda _: False)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import pytest
 
 from resilient import PolicyError, circuit, retry
 from resilient.classify import Classifier
+from resilient.delivery import SLOW_LISTENER
 from resilient.errors import ResilientWarning
 from resilient.events import (
     AttemptFailed,
@@ -25,7 +26,7 @@ from resilient.events import (
     Event,
     OperationFailed,
 )
-from resilient.hub import SLOW_LISTENER, Hub
+from resilient.hub import Hub
 from tests.harness import run_threads
 
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
@@ -201,7 +202,7 @@ def test_a_broken_log_handler_harms_nobody(hub, monkeypatch):
     def broken(*_):
         raise OSError
 
-    monkeypatch.setattr("resilient.hub.hook_failed", broken)
+    monkeypatch.setattr("resilient.delivery.hook_failed", broken)
     hub.report("something", ValueError())
 
 
@@ -397,7 +398,7 @@ def test_who_hears_of_rejections(hub, monkeypatch, kind, hears):
     hub.on(lambda _: None, kind)
     assert hears is hub.hears_rejections()
 
-    monkeypatch.setattr("resilient.hub.wanted", lambda kind: kind is OperationFailed)
+    monkeypatch.setattr("resilient.delivery.wanted", lambda kind: kind is OperationFailed)
     assert hub.hears_rejections()
 
 
