@@ -5,12 +5,12 @@
 from __future__ import annotations
 
 import operator
-import warnings
 from typing import TYPE_CHECKING, Any
 
+from resilient.callers import warn_caller
 from resilient.classify import Classifier
 from resilient.clock import SYSTEM_CLOCK
-from resilient.errors import FallbackChainExhaustedError, PolicyError, ResilientWarning
+from resilient.errors import FallbackChainExhaustedError, PolicyError
 from resilient.hub import Hub
 from resilient.pipeline import Pipeline
 from resilient.policies.base import Plan, Raised, Returned
@@ -164,7 +164,7 @@ class FallbackChain:
                 f"fallback chain {self.name!r} has more than {_MANY} entries; is one added at every call?"
                 " Add entries once, where the chain is made"
             )
-            warnings.warn(msg, ResilientWarning, stacklevel=3)
+            warn_caller(msg)
 
     def _with_own_name(self, entry: Fallback) -> Fallback:
         """

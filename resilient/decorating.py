@@ -20,11 +20,11 @@ import functools
 import inspect
 import sys
 import types
-import warnings
 from typing import TYPE_CHECKING, Any, Self
 
 import wrapt
 
+from resilient.callers import warn_caller
 from resilient.errors import DecorationError, PolicyError, PolicyOrderWarning
 from resilient.pipeline import Pipeline
 from resilient.policies.options import describe, is_async
@@ -260,17 +260,5 @@ def _lint(spec: Spec, below: tuple[Spec, ...], name: str) -> bool:
         why = f"@{spec.kind} twice in a row multiplies what each does; keep one"
     if why is not None:
         msg = f"{name}: {why} (from the top: {_OUTER})"
-        warnings.warn(msg, PolicyOrderWarning, stacklevel=_outside())
+        warn_caller(msg, PolicyOrderWarning)
     return why is not None
-
-
-def _outside() -> int:
-    """
-    Return the stack level of the first frame that is not of this package.
-    """
-    frame = inspect.currentframe()
-    level = 0
-    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "resilient":
-        frame = frame.f_back
-        level += 1
-    return level

@@ -9,10 +9,9 @@ under a lock queues its event there (`Delivery.queue`) and delivers afterwards
 from __future__ import annotations
 
 import threading
-import warnings
 from typing import TYPE_CHECKING, Any
 
-from resilient.errors import ResilientWarning
+from resilient.callers import warn_caller
 from resilient.events import CallRejected, OperationFailed
 from resilient.logs import hook_failed, log_event, wanted
 from resilient.outbox import Outbox
@@ -131,7 +130,7 @@ class Delivery:
         if self._first_time(f"slow {what}"):
             msg = f"listener {what} took {took:.2g} s and delayed the call that it was told of; hand work to a thread"
             try:
-                warnings.warn(msg, ResilientWarning, stacklevel=2)
+                warn_caller(msg)
             except Exception as error:  # noqa: BLE001 - where warnings are errors, or nobody can print them
                 self.report(f"slow listener {what}", error)
 

@@ -6,15 +6,15 @@ from __future__ import annotations
 
 import itertools
 import threading
-import warnings
 from collections.abc import ItemsView, Iterator, Mapping, ValuesView
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from weakref import WeakValueDictionary
 
 from resilient.breaker import CircuitBreaker
+from resilient.callers import warn_caller
 from resilient.chain import FallbackChain
 from resilient.configs import CircuitBreakerConfig
-from resilient.errors import PolicyError, ResilientWarning
+from resilient.errors import PolicyError
 from resilient.policies.checks import text
 from resilient.policies.circuit import CircuitState
 from resilient.policies.options import describe, same
@@ -280,7 +280,7 @@ class Shelves:
                 f"registry {self.name!r} keeps {LIMIT} {what} and lets older ones go that nobody else holds;"
                 " is a name made for each call or user? Use one name per dependency"
             )
-            warnings.warn(msg, ResilientWarning, stacklevel=4)
+            warn_caller(msg)
 
 
 def not_a_text(what: str, value: object) -> list[str]:

@@ -8,15 +8,14 @@ Nothing here has a thread. Signals are looked at when events happen
 from __future__ import annotations
 
 import math
-import warnings
 from typing import TYPE_CHECKING, TypeAlias
 
+from resilient.callers import warn_caller
 from resilient.clock import SYSTEM_CLOCK
 from resilient.control.scopes import Levels
 from resilient.control.signals import SystemUse
 from resilient.control.thresholds import BUILT_IN, check_signal, check_triggers
 from resilient.control.triggers import Triggers
-from resilient.errors import ResilientWarning
 from resilient.levels import DegradationLevel
 from resilient.text import cut
 
@@ -119,14 +118,12 @@ class AutomaticLevels(Levels):
         limits, timing = check_triggers(thresholds, given)
         rate = limits.get("error_rate", 1.0)
         if rate < 1:
-            warnings.warn(
+            warn_caller(
                 f"error_rate_threshold={rate:g} is errors per minute: about one in {1 / rate:.3g} minutes lowers the "
-                "level; for a part of the operations use failure_ratio_threshold",
-                ResilientWarning,
-                stacklevel=2,
+                "level; for a part of the operations use failure_ratio_threshold"
             )
         if not limits.keys().isdisjoint({"memory_usage", "cpu_usage"}):
-            self._system.psutil(stacklevel=2)
+            self._system.psutil()
         with self.lock:
             self._triggers.configure(timing, limits)
             own = {name: fn for name, fn in self._signals.items() if name not in BUILT_IN}

@@ -8,11 +8,10 @@ nothing to read. Nothing here holds a lock: what is shared is replaced whole.
 from __future__ import annotations
 
 import math
-import warnings
 from itertools import count, pairwise
 from typing import TYPE_CHECKING
 
-from resilient.errors import ResilientWarning
+from resilient.callers import warn_caller
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -158,23 +157,16 @@ class SystemUse:
         # When it was read, busy and all CPU seconds so far, and the use as it was then.
         self._cpu: tuple[float, float, float, float | None] | None = None
 
-    def psutil(self, *, stacklevel: int = 1) -> ModuleType | None:
+    def psutil(self) -> ModuleType | None:
         """
         Return psutil; where it is missing, None, and a warning, once, that says how to install it.
-
-        Args:
-            stacklevel: Whose line the warning names; 1 is the caller's.
         """
         try:
             import psutil
         except ImportError:
             if not self._warned:
                 self._warned = True
-                warnings.warn(
-                    f"memory and CPU use cannot be read without psutil; install it with: {INSTALL_HINT}",
-                    ResilientWarning,
-                    stacklevel=stacklevel + 1,
-                )
+                warn_caller(f"memory and CPU use cannot be read without psutil; install it with: {INSTALL_HINT}")
             return None
         return psutil
 

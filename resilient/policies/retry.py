@@ -7,11 +7,11 @@ What is retried, and when, `resilient.policies.retry_rules` decides, and only af
 from __future__ import annotations
 
 import math
-import warnings
 from typing import TYPE_CHECKING, Any
 
 from resilient import modes
 from resilient.adapters.tenacity import RetryAction, new_state, settle
+from resilient.callers import warn_caller
 from resilient.clock import blocks_event_loop
 from resilient.errorinfo import ErrorCategory
 from resilient.errors import BlockingWaitWarning, CircuitBreakerOpenError
@@ -139,7 +139,7 @@ class RetryPolicy(RetryRules):
             f"{op.function} is sync and waits between attempts on a thread whose event loop is running, so the whole"
             " loop stands still; make it async, or call it in a thread (asyncio.to_thread)"
         )
-        warnings.warn(msg, BlockingWaitWarning, stacklevel=3)
+        warn_caller(msg, BlockingWaitWarning)
 
 
 def _info(op: Operation, outcome: Outcome) -> ErrorInfo | None:
