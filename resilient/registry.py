@@ -84,10 +84,9 @@ class Registry(Shelves):
         self.hub.report(what, error)
 
     def _renew_locks(self) -> None:
+        # Its own and its shelves': analytics, hub, circuits, playbooks and levels hear of a fork themselves.
         super()._renew_locks()
         self._lock = threading.RLock()
-        for part in (self.analytics, self.hub, *self._parts.values()):
-            part._renew_locks()  # noqa: SLF001 - one convention, all the way down
 
     # -- parts that not every program uses -----------------------------------
 

@@ -18,7 +18,7 @@ from resilient.analytics.patterns import Burst, CommonCause
 from resilient.analytics.recorder import ErrorAnalytics
 from resilient.errorinfo import ErrorCategory, ErrorInfo, ErrorSeverity
 from resilient.errors import PolicyError
-from tests.harness import error_info
+from tests.harness import error_info, held, in_fork, may_fork, needs_fork
 
 
 @pytest.fixture
@@ -359,12 +359,29 @@ def test_a_renewed_lock_is_free(analytics):
     thread = threading.Thread(target=hold)
     thread.start()
     held.wait(10)
-    analytics._renew_locks()  # noqa: SLF001 - the registry's fork hook calls it
+    analytics._renew_locks()  # noqa: SLF001 - what a fork calls
     fail(analytics)
     release.set()
     thread.join()
 
     assert analytics.total_errors == 1
+
+
+@needs_fork
+@may_fork
+def test_analytics_that_stand_alone_survive_a_fork(analytics):
+    """
+    A child forked while another thread held the lock of analytics without a registry can record.
+    """
+
+    def child():
+        fail(analytics)
+        return analytics.total_errors
+
+    with held(analytics._lock):  # noqa: SLF001 - stands for the thread that the fork left behind
+        told = in_fork(child)
+
+    assert told == "1"
 
 
 # -- By hand --------------------------------------------------------------------

@@ -28,6 +28,7 @@ from resilient import (
     circuit,
     default_registry,
     fallback_chain,
+    forks,
     resilience_of,
     retry,
     shelves,
@@ -683,12 +684,12 @@ def test_counters_are_reset_as_long_as_they_live(registry):
 
 def test_locks_are_renewed_all_the_way_down(registry):
     """
-    What a forked child does to its registry gives each part a fresh lock, and changes nothing else.
+    What happens in a forked child gives each part of a registry a fresh lock, and changes nothing else.
     """
-    registry.chain("images")
     parts = [registry, registry.circuits, registry.functions, registry.chains, registry.chain("images"), registry.hub]
+    parts += [registry.analytics, registry.circuit("api"), registry.playbooks._steps]
     before = [part._lock for part in parts] + [registry.degradation.lock]
-    registry._renew_locks()
+    forks._renew()
     after = [part._lock for part in parts] + [registry.degradation.lock]
 
     assert all(new is not old for new, old in zip(after, before, strict=True))

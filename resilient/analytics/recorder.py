@@ -23,6 +23,7 @@ from resilient.analytics.records import Entry, jsonable, kept, member, never_fai
 from resilient.clock import SYSTEM_CLOCK
 from resilient.errorinfo import ErrorCategory, ErrorInfo, ErrorSeverity
 from resilient.errors import PolicyError
+from resilient.forks import survives_fork
 from resilient.policies.checks import integer, seconds
 from resilient.policies.options import describe
 from resilient.redaction import redact as hide_secrets
@@ -72,6 +73,7 @@ class ErrorAnalytics:
         self._lock = threading.RLock()
         self._history: deque[Entry] = deque(maxlen=_checked("history", integer(maximum=_MAX_LIMIT), history))
         self.reset()
+        survives_fork(self)
 
     def reset(self) -> None:
         """
@@ -304,7 +306,6 @@ class ErrorAnalytics:
             return list(self._history)
 
     def _renew_locks(self) -> None:
-        # In a forked child: another thread may have held the lock in the parent.
         self._lock = threading.RLock()
 
     def __repr__(self) -> str:

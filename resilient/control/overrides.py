@@ -8,13 +8,13 @@ and when the last one closes.
 
 from __future__ import annotations
 
-import os
 import threading
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Protocol
 from weakref import WeakSet
 
 from resilient.errors import PolicyError
+from resilient.forks import survives_fork
 from resilient.levels import DegradationLevel
 
 if TYPE_CHECKING:
@@ -144,8 +144,7 @@ class _Active:
 _active = _Active()
 _current: ContextVar[at_level | None] = ContextVar("resilient.at_level", default=None)
 
-if hasattr(os, "register_at_fork"):  # pragma: no branch - not on Windows
-    os.register_at_fork(after_in_child=_active._renew_locks)  # noqa: SLF001 - as above
+survives_fork(_active)
 
 
 def _innermost() -> at_level | None:

@@ -63,8 +63,7 @@ class RecoveryProcedure:
         self._provisions = Provisions()
         self._flights = SingleFlight()
         self._steps = StepLists()
-        if registry is None:
-            survives_fork(self)
+        survives_fork(self)
 
     def __repr__(self) -> str:
         return f"<RecoveryProcedure: {len(self._steps.all())} steps, {len(self._history)} runs remembered>"
