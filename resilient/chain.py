@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from resilient.callers import warn_caller
@@ -19,7 +20,7 @@ from resilient.policies.fallback import Fallback, FallbackPolicy, as_fallbacks, 
 from resilient.policies.options import describe, same
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
 
     from resilient.operation import Operation
@@ -51,7 +52,7 @@ class FallbackChain:
         registry: Whose clock, classifier and listeners it uses; None: it stands alone.
 
     Raises:
-        PolicyError: *name* or an entry is something else.
+        PolicyError: With everything that cannot be meant, at once.
     """
 
     __slots__ = (
@@ -70,11 +71,7 @@ class FallbackChain:
     )
 
     def __init__(self, name: str, entries: Iterable[object] = (), registry: Registry | None = None) -> None:
-        try:
-            text(name)
-        except ValueError as error:
-            msg = f"FallbackChain(): name {error}, got {describe(name)}"
-            raise PolicyError(msg) from None
+        fallbacks = _checked(name, entries, registry)
         self.name = name
         self.hub: Hub = registry.hub if registry is not None else Hub(clock=SYSTEM_CLOCK, classifier=Classifier())
         # Replaced whole: calls in flight go on with the entries they began with.
@@ -84,9 +81,6 @@ class FallbackChain:
         # What `call` and `execute` go through, made when first used.
         self._pipeline: Pipeline | None = None
         self._zero()
-        fallbacks, problems = as_fallbacks(entries)
-        if problems:
-            raise PolicyError(f"FallbackChain({name!r})", problems)
         for entry in fallbacks:
             self._add(entry)
         if len(self.entries) == len(fallbacks) and all(map(operator.is_, self.entries, fallbacks)):
@@ -312,6 +306,28 @@ class _FromTheTop(FallbackPolicy):
             return (yield from offer(chain, entries, outcome, op, args, kwargs))  # type: ignore[arg-type]
         chain.count_run(None)
         return Raised(FallbackChainExhaustedError(chain.name))
+
+
+def _checked(name: object, entries: object, registry: object) -> tuple[Fallback, ...]:
+    """
+    Return *entries* as `Fallback` objects, or raise one error with everything that no chain can be made with.
+    """
+    fallbacks: tuple[Fallback, ...] = ()
+    problems, where = [], "FallbackChain()"
+    try:
+        where = f"FallbackChain({text(name)!r})"
+    except ValueError as error:
+        problems.append(f"name {error}, got {describe(name)}")
+    if isinstance(entries, Iterable):
+        fallbacks, wrong = as_fallbacks(entries)
+        problems += wrong
+    else:
+        problems.append(f"entries must be a list of functions or Fallback objects, got {describe(entries)}")
+    if registry is not None and not isinstance(getattr(registry, "hub", None), Hub):
+        problems.append(f"registry must be a Registry or None, got {describe(registry)}")
+    if problems:
+        raise PolicyError(where, problems)
+    return fallbacks
 
 
 def _nothing() -> None:

@@ -349,6 +349,26 @@ def test_wrong_entries():
     assert caught.value.problems[0] == "a fallback must be a function or Fallback(function, ...), got 5 (int)"
 
 
+@pytest.mark.parametrize(
+    ("given", "problems"),
+    [
+        (("cards", (), 3), ["registry must be a Registry or None, got 3 (int)"]),
+        (("cards", 5), ["entries must be a list of functions or Fallback objects, got 5 (int)"]),
+        ((None, [5], "default"), ["name must be ", "a fallback must be ", "registry must be a Registry or None"]),
+    ],
+    ids=str,
+)
+def test_all_that_no_chain_can_be_made_with_is_told_at_once(given, problems):
+    """
+    A wrong registry, wrong entries and a wrong name are one error, as for a circuit.
+    """
+    with pytest.raises(PolicyError) as caught:
+        FallbackChain(*given)
+
+    assert len(problems) == len(caught.value.problems)
+    assert all(told.startswith(problem) for told, problem in zip(caught.value.problems, problems, strict=True))
+
+
 def test_wrong_fallback():
     """
     `add_fallback` tells everything that is wrong at once.
