@@ -8,6 +8,7 @@ of each. Plans nest with ``yield from``.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -18,21 +19,35 @@ if TYPE_CHECKING:
 
     from resilient.classify import Classification
 
-__all__ = ["Await", "Call", "Command", "Outcome", "Plan", "Raised", "Returned", "Sleep", "behind", "traceback_of"]
+__all__ = ["Await", "Call", "Command", "Outcome", "Plan", "Raised", "Returned", "Sleep", "free_frames", "traceback_of"]
+
+# How many errors behind and within one have their frames freed.
+_ERRORS = 64
 
 # C getters that no property or __getattribute__ of an error's class can stand in front of.
 traceback_of: Callable[[BaseException], TracebackType | None] = BaseException.__dict__["__traceback__"].__get__
 _cause_of: Callable[[BaseException], BaseException | None] = BaseException.__dict__["__cause__"].__get__
 _context_of: Callable[[BaseException], BaseException | None] = BaseException.__dict__["__context__"].__get__
+_members_of: Callable[[BaseException], tuple[BaseException, ...]] = BaseExceptionGroup.__dict__["exceptions"].__get__
 
 
-def behind(error: BaseException) -> BaseException | None:
+def free_frames(error: BaseException) -> None:
     """
-    Return the error that *error* was raised from, or else while which it was raised.
+    Drop the variables of the frames that *error* holds, itself and by the errors that it was raised from or is made of.
     """
-    # Not `or`: an error may be false, or refuse to tell.
-    cause = _cause_of(error)
-    return _context_of(error) if cause is None else cause
+    errors = [error]
+    for _ in range(_ERRORS):
+        if not errors:
+            return
+        one = errors.pop()
+        traceback.clear_frames(traceback_of(one))
+        if issubclass(type(one), BaseExceptionGroup):
+            errors += _members_of(one)
+        cause = _cause_of(one)
+        # Not `or`: an error may be false, or refuse to tell.
+        inner = _context_of(one) if cause is None else cause
+        if inner is not None:
+            errors.append(inner)
 
 
 class Call:

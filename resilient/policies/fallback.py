@@ -5,7 +5,6 @@ Fallback chains: what is tried, in order, when what is below has failed.
 from __future__ import annotations
 
 import functools
-import traceback
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ from resilient.errorinfo import ErrorCategory
 from resilient.errors import FallbackChainExhaustedError, PolicyError
 from resilient.events import FallbackUsed
 from resilient.light import dataclass
-from resilient.policies.base import Call, Command, Outcome, Plan, Raised, Returned, behind, traceback_of
+from resilient.policies.base import Call, Command, Outcome, Plan, Raised, Returned, free_frames
 from resilient.policies.checks import callable_or_none, number, text
 from resilient.policies.matching import ANY, Errors, Matcher, matcher
 from resilient.policies.options import Option, OptionTable, describe, is_async
@@ -25,9 +24,6 @@ if TYPE_CHECKING:
     from resilient.operation import Operation
 
 __all__ = ["FALLBACK_OPTIONS", "Fallback", "FallbackPolicy", "as_fallback", "as_fallbacks", "offer", "offered"]
-
-# How far down an error's causes frames are freed.
-_DEPTH = 8
 
 
 def _optional_text(value: object) -> str | None:
@@ -292,11 +288,5 @@ def _free_frames(outcome: Raised, op: Operation) -> None:
     """
     Drop the variables of the frames behind a memory error: the chain keeps the error, not the tensors.
     """
-    if op.verdict(outcome).category is not ErrorCategory.MEMORY:
-        return
-    error: BaseException | None = outcome.error
-    for _ in range(_DEPTH):
-        if error is None:
-            return
-        traceback.clear_frames(traceback_of(error))
-        error = behind(error)
+    if op.verdict(outcome).category is ErrorCategory.MEMORY:
+        free_frames(outcome.error)

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import traceback
 from typing import TYPE_CHECKING, Any
 
 from resilient.errorinfo import ErrorCategory
@@ -14,7 +13,7 @@ from resilient.errors import FallbackChainExhaustedError, ResilientError
 from resilient.events import RecoveryRun
 from resilient.playbooks.context import RecoveryContext
 from resilient.policies.arguments import Parameters
-from resilient.policies.base import Plan, Raised, Returned, traceback_of
+from resilient.policies.base import Plan, Raised, Returned, free_frames
 from resilient.policies.degradation import report
 from resilient.policies.recovery_options import RECOVERY_OPTIONS
 from resilient.policies.rules import equal
@@ -173,4 +172,4 @@ def _free(outcome: Raised, ctx: RecoveryContext) -> None:
     Drop the variables of the frames behind a memory error before steps free memory.
     """
     if ctx.error.category is ErrorCategory.MEMORY:
-        traceback.clear_frames(traceback_of(outcome.error))
+        free_frames(outcome.error)
