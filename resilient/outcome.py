@@ -37,6 +37,8 @@ class Outcome(Generic[T_co]):
     """
     What one call came to. ``str()`` of it tells the incident, attempt by attempt.
 
+    Texts in ``str()`` and ``repr()`` are redacted; `value` and `error` are as they are.
+
     Args:
         value: What was returned; None where it failed.
         error: The exception, or None.
@@ -73,13 +75,20 @@ class Outcome(Generic[T_co]):
                 for name, (old, new) in self.changes.items()
             )
             lines.insert(0, f"level {self.level.label}: {readable(changed)}")
-        times = "1 attempt" if self.attempts == 1 else f"{self.attempts} attempts"
-        if self.error is None:
-            lines.append(f"returned by {self.route} after {times}, {self.elapsed:.3g} s")
-        else:
-            what = readable(f"{type_name(self.error)}: {safe_str(self.error)}")
-            lines.append(f"{self.route} after {times}, {self.elapsed:.3g} s: {what}")
+        lines.append(self._came_to())
         return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        # As redacted as `str`: outcomes are printed, logged and shown by failing tests.
+        value = "" if self.error is not None else f": {readable(safe_repr(self.value, _VALUE_LIMIT))}"
+        return f"<Outcome: {self._came_to()}{value}>"
+
+    def _came_to(self) -> str:
+        times = "1 attempt" if self.attempts == 1 else f"{self.attempts} attempts"
+        after = f"{readable(self.route)} after {times}, {self.elapsed:.3g} s"
+        if self.error is None:
+            return f"returned by {after}"
+        return f"{after}: {readable(f'{type_name(self.error)}: {safe_str(self.error)}')}"
 
 
 def _told(event: Event) -> str:  # noqa: PLR0911 - one line for each kind of event

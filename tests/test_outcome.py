@@ -238,3 +238,46 @@ def test_an_outcome_is_frozen():
     """
     with pytest.raises(dataclasses.FrozenInstanceError):
         made().value = 3
+
+
+def test_repr_is_one_line_about_how_it_ended():
+    """
+    A value is shown as far as fits on a line, an error with its text.
+    """
+    error = ConnectionError("refused")
+
+    assert repr(made(value=[1, 2])) == "<Outcome: returned by first try after 1 attempt, 0.25 s: [1, 2]>"
+    assert repr(made(error=error, route="failed", attempts=3)) == (
+        "<Outcome: failed after 3 attempts, 0.25 s: ConnectionError: refused>"
+    )
+    assert len(repr(made(value="x" * 100_000))) < 300
+
+
+def test_repr_tells_no_secrets():
+    """
+    Neither the value nor the error nor what happened shows a secret or more than one line, and both stay as they are.
+    """
+    secret = "password=hUnt3r2\nnext"
+    info = dataclasses.replace(ERROR, error_message=secret)
+    attempt = AttemptFailed(at=NOW, attempt=1, error=info)
+    shown = [
+        repr(made(value=secret)),
+        repr(made(value={"password": "hUnt3r2"}, route=f"fallback:{secret}", events=(attempt,))),
+        repr(made(error=ValueError(secret), changes={"token": ("hUnt3r2", None)}, events=(attempt,))),
+    ]
+
+    assert [text for text in shown if "hUnt3r2" in text or "\n" in text] == []
+    assert all("[redacted]" in text for text in shown)
+    assert made(value=secret).value is secret
+
+
+def test_a_value_that_cannot_be_shown_harms_no_repr():
+    """
+    What a value's own code raises is no problem of who prints the outcome.
+    """
+
+    class Broken:
+        def __repr__(self):
+            raise ValueError
+
+    assert repr(made(value=Broken())).endswith(": <unprintable Broken>>")
