@@ -9,13 +9,17 @@ import sys
 
 pytest_plugins = ["pytester"]
 
+# What these runs have no use for. Hypothesis would be imported at the end of the first one, and asks the collector
+# who refers to trio's generator: it is told of nobody, for conftest.py keeps what was there before from its sight.
+WITHOUT = [part for name in ("cacheprovider", "asyncio", "hypothesispytest") for part in ("-p", f"no:{name}")]
+
 
 def run(pytester, source, *options):
     """
     Run *source* as a test module in this process; the plugin is loaded through its entry point.
     """
     pytester.makepyfile(source)
-    return pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:asyncio", *options)
+    return pytester.runpytest_inprocess(*WITHOUT, *options)
 
 
 def test_the_registry_fixture_isolates_each_test(pytester):
