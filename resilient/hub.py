@@ -8,7 +8,6 @@ import threading
 from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
-from weakref import WeakValueDictionary
 
 from resilient import events as event_types
 from resilient.clock import SYSTEM_CLOCK, SYSTEM_RNG
@@ -17,6 +16,7 @@ from resilient.errors import PolicyError
 from resilient.events import CallSucceeded, Event
 from resilient.forks import survives_fork
 from resilient.policies.options import describe, is_async
+from resilient.watchers import Watchers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from resilient.policies.base import Raised
 
 __all__ = ["Hub"]
-
-# How many pipelines may be gone before their counts are added up.
-_DEPARTED = 64
 
 _ALL = frozenset(
     one
@@ -70,8 +67,7 @@ class Hub(Delivery):
         self.observe: Callable[[float], None] | None = None
         # Told of each operation that failed in the end, and how; None: nobody wants to know.
         self.unresolved: Callable[[Operation, Raised], None] | None = None
-        # By id. Not a WeakSet: that cannot be read while another thread adds to it.
-        self._watchers: WeakValueDictionary[int, Any] = WeakValueDictionary()
+        self._watchers: Watchers[Any] = Watchers()
         # Counts of pipelines that are gone, until somebody adds them to the sum: (calls, failures).
         self.departed: deque[Counts] = deque()
         self._retired = 0, 0
@@ -157,15 +153,14 @@ class Hub(Delivery):
         """
         Call ``owner.refresh()`` whenever `generation` changes; held weakly.
         """
-        if len(self.departed) > _DEPARTED:
-            self.retired()
-        self._watchers[id(owner)] = owner
+        self.retired()
+        self._watchers.add(owner)
 
     def detach(self, owner: Any) -> None:
         """
         Forget *owner*.
         """
-        self._watchers.pop(id(owner), None)
+        self._watchers.discard(owner)
 
     def retired(self) -> tuple[int, int]:
         """
@@ -189,7 +184,7 @@ class Hub(Delivery):
         """
         Return every pipeline that reports here.
         """
-        return [owner for ref in self._watchers.valuerefs() if (owner := ref()) is not None]
+        return self._watchers.living()
 
     def _refresh(self) -> None:
         for owner in self.pipelines():

@@ -23,6 +23,8 @@ class Ticks(_Count):
     Copies and pickles start afresh: state does not travel.
     """
 
+    __slots__ = ()
+
     def __new__(cls) -> Self:
         """
         Make one that begins with 1.

@@ -255,7 +255,7 @@ def test_owners_are_held_weakly(degradation):
     Owner(scope)
     gc.collect()
 
-    assert len(scope.owners) == 0
+    assert scope.owners.living() == []
 
 
 def test_gate(degradation):

@@ -15,7 +15,7 @@ import pybreaker
 from pybreaker import STATE_CLOSED, STATE_HALF_OPEN, STATE_OPEN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from resilient.clock import Clock
@@ -150,11 +150,15 @@ class Foreign(pybreaker.CircuitBreaker):
         name: The circuit's name.
         ledger: Its state and counters.
         machine: The circuit.
+        lock: The circuit's.
+        options: The circuit's.
     """
 
-    def __init__(self, name: str, ledger: Ledger, machine: Machine) -> None:
+    def __init__(self, name: str, ledger: Ledger, machine: Machine, lock: Any, options: Mapping[str, Any]) -> None:
         super().__init__(name=name, state_storage=ledger, throw_new_error_on_trip=False)
         self._machine = machine
+        self.renew_lock(lock)
+        self.follow(options)
 
     def renew_lock(self, lock: Any) -> None:
         """
@@ -200,12 +204,15 @@ class Foreign(pybreaker.CircuitBreaker):
         super().remove_listener(listener)
         self._machine.relisted()
 
-    def replace_listeners(self, old: Iterable[object], new: Iterable[Any]) -> None:
+    def follow(self, options: Mapping[str, Any], before: Mapping[str, Any] | None = None) -> None:
         """
-        Put *new* in the place of *old*; those that were added by hand stay.
+        Show a circuit's *options*, in place of those of *before*; listeners that were added by hand stay.
         """
-        gone = {id(one) for one in old}
-        self._listeners = [*new, *(one for one in self._listeners if id(one) not in gone)]
+        gone = set() if before is None else {id(one) for one in before["listeners"]}
+        self._listeners = [*options["listeners"], *(one for one in self._listeners if id(one) not in gone)]
+        self.fail_max = options["failure_threshold"]
+        self.success_threshold = options["success_threshold"]
+        self.reset_timeout = options["open_for"]
 
 
 # pybreaker's own methods: they make the transition, and tell nobody.

@@ -79,9 +79,6 @@ class CircuitCore:
     Attributes:
         given: The options that were given.
         options: A value for every row of `CIRCUIT_OPTIONS`.
-        pybreaker: The real pybreaker breaker beneath. Its transitions and its
-            listeners are the circuit's; its ``call`` would hold its lock around
-            the function, and knows none of the options.
         late: Results that came in a later generation than their call's.
         last_error: Text of the error that opened the circuit.
     """
@@ -92,9 +89,9 @@ class CircuitCore:
         self.late: int = 0
         self.last_error: str | None = None
         self._ledger = Ledger(hub.clock, self)
-        self.pybreaker: Foreign = Foreign(name, self._ledger, self)
+        self._foreign: Foreign | None = None
         # The permits of a half-open circuit, and who holds it isolated.
-        self._probes: list[Permit] = []
+        self._probes: tuple[Permit, ...] = ()
         self._holds: tuple[object, ...] = ()
         self._owners: tuple[weakref.ref[Stack], ...] = ()
         # Monotonic seconds at which an open circuit may be probed.
@@ -115,23 +112,40 @@ class CircuitCore:
 
     def _renew_locks(self) -> None:
         self._lock = threading.RLock()
-        self.pybreaker.renew_lock(self._lock)
+        if self._foreign is not None:
+            self._foreign.renew_lock(self._lock)
         # What the transition that is being made tells about itself.
         self._because = _NOTHING
         self._by: tuple[Operation | None, Raised | None] = None, None
 
     def _put_in_force(self, given: Mapping[str, Any]) -> None:
-        foreign, old = self.pybreaker, self.options["listeners"]
+        before = self.options
         self.given = dict(given) if given else _NOTHING
         self.options = CIRCUIT_OPTIONS.filled(given)
         self._rule = TripRule(self.options) if given else _DEFAULT_RULE
         # Whether every error is a failure, as it is by default.
         self._counts_all = self.options["counts"].types == (Exception,) and not self.options["ignore"]
-        foreign.replace_listeners(old, self.options["listeners"])
-        self._listening = bool(foreign.listeners)
-        foreign.fail_max = self.options["failure_threshold"]
-        foreign.success_threshold = self.options["success_threshold"]
-        foreign.reset_timeout = self.options["open_for"]
+        if self._foreign is not None:
+            self._foreign.follow(self.options, before)
+        self._listening = self._has_listeners()
+
+    @property
+    def pybreaker(self) -> Foreign:
+        """
+        The real pybreaker breaker beneath, made when it is first asked for or makes its first transition.
+
+        Its transitions and its listeners are the circuit's; its ``call`` would
+        hold its lock around the function, and knows none of the options.
+        """
+        if self._foreign is None:
+            with self._lock:
+                foreign = Foreign(self.name, self._ledger, self, self._lock, self.options)
+                # In one step: another thread, or a signal handler, may have made one.
+                self._foreign = self._foreign or foreign
+        return self._foreign
+
+    def _has_listeners(self) -> bool:
+        return bool(self.options["listeners"] if self._foreign is None else self._foreign.listeners)
 
     # -- the gate (see `resilient.pipeline.Gate`) ----------------------------
 
@@ -182,7 +196,7 @@ class CircuitCore:
         """
         with self._lock:
             self._whole_rule()
-            self._listening = bool(self.pybreaker.listeners)
+            self._listening = self._has_listeners()
             self.shut = self._shut_now()
             for ref in self._owners:
                 owner = ref()
@@ -265,7 +279,7 @@ class CircuitCore:
         Follow a transition that pybreaker has made: forget what belonged to the old state, and tell.
         """
         because: dict[str, Any] = {"reason": "manual"}
-        self._probes = []
+        self._probes = ()
         self._ledger.successes = 0
         if state == STATE_OPEN:
             self._set_due()

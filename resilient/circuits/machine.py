@@ -88,7 +88,7 @@ class CircuitMachine(CircuitCore):
             left = min(probe.expires for probe in self._probes) - now
             return CircuitBreakerOpenError(self.name, min(left, open_for), self.last_error)
         permit = Permit(self, ledger.generation, now, now + lease_time(options, open_for))
-        self._probes.append(permit)
+        self._probes = (*self._probes, permit)
         return permit
 
     def has_room(self) -> bool:
@@ -108,11 +108,11 @@ class CircuitMachine(CircuitCore):
         if self._ledger.current == STATE_OPEN and self._wait(now) == 0.0:
             self._transit(STATE_HALF_OPEN)
 
-    def _in_flight(self, now: float) -> list[Permit]:
+    def _in_flight(self, now: float) -> tuple[Permit, ...]:
         """
         Return the probes that were not given back, and whose lease is not over.
         """
-        return [probe for probe in self._probes if not probe.used and probe.expires > now]
+        return tuple(probe for probe in self._probes if not probe.used and probe.expires > now)
 
     def _has_room(self) -> bool:
         return len(self._probes) < int(self.options["half_open_max_calls"])

@@ -13,7 +13,7 @@ import logging
 import threading
 from functools import partial
 from typing import TYPE_CHECKING
-from weakref import WeakSet, WeakValueDictionary
+from weakref import WeakValueDictionary
 
 from resilient.clock import SYSTEM_CLOCK
 from resilient.control.overrides import any_open, join, level_of, overriding
@@ -25,6 +25,7 @@ from resilient.policies.checks import text
 from resilient.policies.options import describe
 from resilient.redaction import readable
 from resilient.text import cut, safe_str, type_name
+from resilient.watchers import Watchers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -66,7 +67,7 @@ class Scope:
         self.level: DegradationLevel = _FULL
         self.ceiling: DegradationLevel = _FULL
         self.set_at: float = float("-inf")
-        self.owners: WeakSet[Owner] = WeakSet()
+        self.owners: Watchers[Owner] = Watchers()
 
     @property
     def is_full(self) -> bool:
@@ -234,7 +235,7 @@ class Levels:
         """
         with self.lock:
             scopes = [self._root, *self._scopes.values()] if scope is None or scope is self._root else [scope]
-            owners = [owner for one in scopes for owner in one.owners]
+            owners = [owner for one in scopes for owner in one.owners.living()]
         for owner in owners:
             owner.refresh()
 
