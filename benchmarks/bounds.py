@@ -65,9 +65,8 @@ BOUNDS = {
     "retry storm, async": target(12.0, is_async=True, held=155.0),
     # Wall time of 8 threads with 20 calls each, over the same without a circuit.
     "threads": Bound(1.05),
-    # KiB. Held: a third is the circuit, a pybreaker breaker with its storage and its
-    # state among it; the rest is some forty objects that really belong to one function.
-    "function": Bound(4.0, held=5.5),
+    # KiB.
+    "function": Bound(4.0),
     "window": Bound(1.0),
     "errors": Bound(500.0),
     # The decorators, over importing wrapt, tenacity and pybreaker.

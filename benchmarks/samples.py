@@ -139,8 +139,16 @@ def stacked(fn: Callable[..., Any], registry: Registry, **circuit_options: Any) 
     """
     Return *fn* under all five decorators, in the recommended order.
     """
-    guarded = retry(circuit(registry=registry, **circuit_options)(fn))
-    return degradable(fallback_chain(placeholder)(recoverable(guarded)))
+    # One by one, as `@` does it: what a decorator was put on is gone when the next one is.
+    for decorator in (
+        circuit(registry=registry, **circuit_options),
+        retry,
+        recoverable,
+        fallback_chain(placeholder),
+        degradable,
+    ):
+        fn = decorator(fn)
+    return fn
 
 
 def forever_closed(registry: Registry, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -77,8 +77,8 @@ class Counts:
 
     A quiet call takes a number of `ticks` and nothing else, a call that an open
     circuit turned away at once also one of `rejections`, and one whose only
-    attempt failed one of `lost`; what other operations have to count is added
-    under a lock when they end.
+    attempt failed one of `lost`, both made at the first of their calls; what
+    other operations have to count is added under a lock when they end.
 
     Args:
         ticks: Where calls take their numbers from.
@@ -102,17 +102,33 @@ class Counts:
         # Numbers go on after a reset, for ids are made of them. First, for `add`
         # takes a look at it after it has taken what it counts in.
         self._forgotten = self.ticks.taken
-        self.rejections: Ticks = Ticks()
-        self._lost = Ticks()
+        self.rejections: Ticks | None = None
+        self._lost: Ticks | None = None
         self._added = _NOTHING
         self._planned = 0
+
+    def first_rejection(self) -> Ticks:
+        """
+        Return `rejections`, made now if there were none.
+        """
+        ticks = Ticks()
+        with self._lock:
+            # In one step: a signal handler may have made them.
+            made = self.rejections = self.rejections or ticks
+        return made
+
+    def _first_lost(self) -> Ticks:
+        ticks = Ticks()
+        with self._lock:
+            made = self._lost = self._lost or ticks
+        return made
 
     def add(self, op: Operation, *, failed: bool, recovered: bool) -> None:
         """
         Add an operation that has ended.
         """
         if failed and op.attempts == 1 and not (op.retries or op.rejected or op.fallbacks):
-            lost = self._lost
+            lost = self._lost or self._first_lost()
             if op.number > self._forgotten:
                 next(lost)
             return
@@ -160,7 +176,8 @@ class Counts:
         How many calls made no operation: they returned at once, or are still under way.
         """
         with self._lock:
-            return self.ticks.taken - self._forgotten - self._planned - self._lost.taken - self.rejections.taken
+            turned_away, lost = _taken(self.rejections), _taken(self._lost)
+            return self.ticks.taken - self._forgotten - self._planned - lost - turned_away
 
     def stats(self) -> Stats:
         """
@@ -169,7 +186,7 @@ class Counts:
         with self._lock:
             added = self._added
             calls = self.ticks.taken - self._forgotten
-            turned_away, lost = self.rejections.taken, self._lost.taken
+            turned_away, lost = _taken(self.rejections), _taken(self._lost)
             # What is in none is quiet, or still under way: one attempt each, as a lost call had.
             return Stats(
                 calls,
@@ -180,3 +197,7 @@ class Counts:
                 recovered=added.recovered,
                 fallbacks=added.fallbacks,
             )
+
+
+def _taken(ticks: Ticks | None) -> int:
+    return 0 if ticks is None else ticks.taken

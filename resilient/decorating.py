@@ -187,7 +187,7 @@ def _build(
     awaits = is_async(fn)
     kind = AsyncResilience if awaits else Resilience
     pipeline = Pipeline(fn, name_of(fn))
-    resilience: Resilience[..., Any] = kind(pipeline, pipeline.name, specs, is_async=awaits)
+    resilience: Resilience[..., Any] = kind(pipeline, pipeline.name, specs)
     resilience.chosen = chosen
     # Objects of one class, and partials of one function, share a name and are not the same.
     resilience.replaces &= replaces and isinstance(fn, types.FunctionType)

@@ -100,7 +100,7 @@ def retry(config: Any = None, /, **options: Any) -> Any:  # noqa: D417 - each op
             check_together=check_together,
             problems=problems,
         )
-        return decorate(target, RetrySpec(given), registry)  # type: ignore[no-any-return]
+        return decorate(target, RetrySpec(given) if given else _RETRY, registry)  # type: ignore[no-any-return]
 
     return decorator
 
@@ -171,7 +171,8 @@ def circuit(name: Any = None, config: Any = None, /, **options: Any) -> Any:  # 
             check_together=check_circuit,
             problems=problems,
         )
-        return decorate(target, CircuitSpec(name, given), registry)  # type: ignore[no-any-return]
+        plain = name is None and not given
+        return decorate(target, _CIRCUIT if plain else CircuitSpec(name, given), registry)  # type: ignore[no-any-return]
 
     return decorator
 
@@ -317,6 +318,6 @@ def recoverable(target: Any = None, /, **options: Any) -> Any:  # noqa: D417 - e
 
     def decorator(fn: F) -> F:
         given, registry = checked(where("recoverable", fn), RECOVERY_OPTIONS, options, problems=problems)
-        return decorate(fn, RecoverSpec(given), registry)  # type: ignore[no-any-return]
+        return decorate(fn, RecoverSpec(given) if given else _RECOVER, registry)  # type: ignore[no-any-return]
 
     return decorator

@@ -85,8 +85,8 @@ class Shut:
         self.until: float | None = until
 
 
-# Which gates a quiet call has passed, each with its generation at that time.
-Token: TypeAlias = tuple[tuple[Gate, int], ...]
+# Which gates a quiet call has passed, and the generation of each at that time.
+Token: TypeAlias = tuple[tuple[Gate, ...], tuple[int, ...]]
 
 
 class Bound(Protocol):
@@ -214,18 +214,19 @@ class Stack:
         with self._lock:
             outermost = self._outermost
             self.shut = None if outermost is None else outermost.shut
-            passed: list[tuple[Gate, int]] = []
-            for gate in self._gates:
+            gates = self._gates
+            generations: list[int] = []
+            for gate in gates:
                 generation = gate.generation
                 if generation is None or self._judged or self.override is not None:
                     self.quiet = self.ticket = None
                     return
-                passed.append((gate, generation))
-            ticket = tuple(passed)
+                generations.append(generation)
+            ticket = gates, tuple(generations)
             # The same generations are the same token: calls in flight stay quiet.
             if ticket != self._last:
                 self._last = ticket
-            timed = [gate for gate in self._gates if gate.timed]
+            timed = [gate for gate in gates if gate.timed]
             self.lulled = timed[0] if len(timed) == 1 and hasattr(timed[0], "lull") else None
             self.ticket = self._last
             self.quiet = None if timed or self._timed else self._last
@@ -257,7 +258,7 @@ class Stack:
             token: Their generations when it began.
             elapsed: Seconds it took, where a clock was read.
         """
-        for gate, generation in token:
+        for gate, generation in zip(*token, strict=True):
             gate.succeeded(generation, elapsed)
 
 

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Hub"]
 
+# How many pipelines may be gone before their counts are added up.
+_DEPARTED = 16
+
 _ALL = frozenset(
     one
     for one in vars(event_types).values()
@@ -153,7 +156,8 @@ class Hub(Delivery):
         """
         Call ``owner.refresh()`` whenever `generation` changes; held weakly.
         """
-        self.retired()
+        if len(self.departed) > _DEPARTED:
+            self.retired()
         self._watchers.add(owner)
 
     def detach(self, owner: Any) -> None:

@@ -143,9 +143,9 @@ class Operation:
         """
         if self.ticket is None:
             return None
-        for passed, generation in self.ticket:
-            if passed is gate:
-                return generation
+        gates, generations = self.ticket
+        if gate in gates:
+            return generations[gates.index(gate)]
         # The gate came into force while the call was under way.
         now = gate.generation
         return -1 if now is None else now

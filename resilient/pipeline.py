@@ -252,7 +252,8 @@ class Pipeline(Stack):
             if wait <= ROUNDING:
                 return 0.0
         next(shut.ticks)
-        next(self.counts.rejections)
+        counts = self.counts
+        next(counts.rejections or counts.first_rejection())
         return wait
 
     def operation(

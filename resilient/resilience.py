@@ -41,22 +41,25 @@ class Resilience(Generic[P, R]):
         pipeline: What its calls go through, around the raw function.
         name: Its name, ``module:qualname``.
         specs: What its decorators were given, outermost first.
-        is_async: Whether it is async.
 
     Attributes:
+        is_async: Whether it is async.
         registry: Its registry.
         chosen: The registry that a decorator named, or None.
         linted: Whether the order of its decorators was found fault with.
         replaces: Whether it takes the place of an earlier function of its name.
     """
 
+    __slots__ = ("__weakref__", "_guard", "chosen", "linted", "name", "pipeline", "registry", "replaces", "specs")
+
+    is_async = False
+
     registry: Registry
 
-    def __init__(self, pipeline: Pipeline, name: str, specs: tuple[Spec, ...], *, is_async: bool) -> None:
+    def __init__(self, pipeline: Pipeline, name: str, specs: tuple[Spec, ...]) -> None:
         self.specs = specs
-        self.is_async = is_async
         self.chosen: Registry | None = None
-        self.linted = False
+        self.linted: bool = False
         # A notebook cell or a reload that is run again means the same function.
         self.replaces: bool = "<locals>" not in name and "<lambda>" not in name
         self.name = name
@@ -68,12 +71,12 @@ class Resilience(Generic[P, R]):
         # With a wrapper that is pickled by value: its policies are made anew
         # there, in that process' registry. State does not travel.
         state = {"chosen": None, "linted": True, "replaces": False}
-        arguments = (type(self), self.pipeline, self.name, self.specs, self.is_async)
-        return _revived, arguments, (state, self.guard)
+        return type(self), (self.pipeline, self.name, self.specs), (state, self.guard)
 
     def __setstate__(self, state: tuple[dict[str, Any], Any]) -> None:
         fields, guard = state
-        self.__dict__.update(fields)
+        for field, value in fields.items():
+            setattr(self, field, value)
         # None where nobody held the wrapper any more.
         if guard is not None:
             self.guard = guard
@@ -228,6 +231,10 @@ class AsyncResilience(Resilience[P, R]):
     The same for an async function: outcomes are awaited.
     """
 
+    __slots__ = ()
+
+    is_async = True
+
     async def outcome(self, /, *args: P.args, **kwargs: P.kwargs) -> Outcome[R]:  # type: ignore[override]
         """
         Call the function, and return what came of it; an `Exception` is not raised.
@@ -249,16 +256,6 @@ def _nothing() -> None:
     """
     Stand for a wrapper that does not exist yet.
     """
-
-
-def _revived(
-    kind: type[Resilience[..., Any]],
-    pipeline: Pipeline,
-    name: str,
-    specs: tuple[Spec, ...],
-    is_async: bool,  # noqa: FBT001 - pickle passes positions
-) -> Resilience[..., Any]:
-    return kind(pipeline, name, specs, is_async=is_async)
 
 
 @overload

@@ -242,7 +242,8 @@ class Shelves:
             if not replace or name in shelf.kept:
                 name = shelf.free_name(name)
             breaker = shelf.weak[name] = CircuitBreaker(name, registry=self)  # type: ignore[arg-type]  # a registry is the only one that has shelves
-            breaker.adopt(given)
+            if given:
+                breaker.adopt(given)
         return breaker
 
     def drop_circuit(self, breaker: CircuitBreaker) -> None:

@@ -19,6 +19,7 @@ import trio
 from resilient import PolicyError, Registry, circuit, default_registry, fallback_chain, modes, retry
 from resilient.events import CallSucceeded, OperationFailed
 from resilient.registry import swap_default
+from resilient.resilience import Resilience
 from resilient.testing import (
     FakeClock,
     attempts,
@@ -564,17 +565,21 @@ async def test_a_call_in_flight_is_counted_once(registry):
     assert counts in {(0, 1), (1, 0)}
 
 
-def test_a_function_that_cannot_be_moved_leaves_nothing_moved(registry):
+def test_a_function_that_cannot_be_moved_leaves_nothing_moved(registry, monkeypatch):
     """
     When one function's policies do not fit the fresh registry, all are back where they were.
     """
     first, _ = failing()
     second, _ = failing()
 
-    def refuse(registry, reuse=None):
-        raise PolicyError("no")
+    bind = Resilience.bind
 
-    second.resilience.bind = refuse
+    def refuse(self, registry):
+        if self is second.resilience:
+            raise PolicyError("no")
+        bind(self, registry)
+
+    monkeypatch.setattr(Resilience, "bind", refuse)
     with pytest.raises(PolicyError, match="no"), isolated_registry():
         pass
 

@@ -63,8 +63,19 @@ class Ledger(pybreaker.CircuitBreakerStorage):
         opened_monotonic: When the circuit opened, in monotonic seconds.
     """
 
-    def __init__(self, clock: Clock, machine: Machine) -> None:
-        super().__init__("resilient")
+    __slots__ = (
+        "_clock",
+        "_machine",
+        "_opened_wall",
+        "current",
+        "failures",
+        "generation",
+        "opened_monotonic",
+        "successes",
+    )
+
+    def __init__(self, clock: Clock, machine: Machine) -> None:  # pyright: ignore[reportMissingSuperCall]
+        # Not pybreaker's own, which would but give it an attribute: see `name`.
         self._clock = clock
         self._machine = machine
         self._opened_wall: datetime | None = None
@@ -73,6 +84,13 @@ class Ledger(pybreaker.CircuitBreakerStorage):
         self.successes: int = 0
         self.opened_monotonic: float = 0.0
         self.generation: int = 0
+
+    @property
+    def name(self) -> str:
+        """
+        What kind of storage it is.
+        """
+        return "resilient"
 
     @property
     def state(self) -> str:

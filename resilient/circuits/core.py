@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from resilient.operation import Operation
     from resilient.policies.base import Raised
 
-__all__ = ["CircuitCore"]
+__all__ = ["NO_REJECTIONS", "CircuitCore"]
 
 _STATES = {
     STATE_CLOSED: CircuitState.CLOSED,
@@ -62,6 +62,9 @@ _EVENTS: dict[str, type[Event]] = {
 # Shared by all circuits that were given no options of their own; without a window a rule has no state.
 _DEFAULTS = CIRCUIT_OPTIONS.filled({})
 _DEFAULT_RULE = TripRule(_DEFAULTS)
+
+# Nobody turned away, and nothing to count it yet.
+NO_REJECTIONS = 0, None
 
 # Nothing given, and nothing told; never changed.
 _NOTHING: Mapping[str, Any] = {}
@@ -100,7 +103,9 @@ class CircuitCore:
         # that successes are to be counted here and not in the window.
         self.shut: Shut | None = None
         self.lull: Lull | None = None
-        self._count_rejections_from(0)
+        # How many there were, and what counts them from then on: made when it is needed,
+        # and replaced whole, for a call turned away before a reset does not count after.
+        self._rejections: tuple[int, Ticks | None] = NO_REJECTIONS
         self._reopenings = 0
         self._last_failure: float | None = None
         self._would_have_opened = False
@@ -137,12 +142,14 @@ class CircuitCore:
         Its transitions and its listeners are the circuit's; its ``call`` would
         hold its lock around the function, and knows none of the options.
         """
-        if self._foreign is None:
-            with self._lock:
-                foreign = Foreign(self.name, self._ledger, self, self._lock, self.options)
-                # In one step: another thread, or a signal handler, may have made one.
-                self._foreign = self._foreign or foreign
-        return self._foreign
+        return self._foreign or self._make_foreign()
+
+    def _make_foreign(self) -> Foreign:
+        with self._lock:
+            foreign = Foreign(self.name, self._ledger, self, self._lock, self.options)
+            # In one step: another thread, or a signal handler, may have made one.
+            made = self._foreign = self._foreign or foreign
+        return made
 
     def _has_listeners(self) -> bool:
         return bool(self.options["listeners"] if self._foreign is None else self._foreign.listeners)
@@ -174,7 +181,9 @@ class CircuitCore:
         """
         with self._lock:
             self.detach(owner)
-            self._owners = (*self._owners, weakref.ref(owner))
+            # The reference that all its gates share.
+            ref = weakref.ref(owner)
+            self._owners = (*self._owners, ref)
 
     def detach(self, owner: Stack) -> None:
         """
@@ -206,7 +215,7 @@ class CircuitCore:
     def _shut_now(self) -> Shut | None:
         if self._ledger.current != STATE_OPEN or self.options["mode"] != "on":
             return None
-        return Shut(self, self._rejections[1], None if self._holds or self._due == math.inf else self._due)
+        return Shut(self, self._rejection_ticks(), None if self._holds or self._due == math.inf else self._due)
 
     # -- reading -------------------------------------------------------------
 
@@ -217,9 +226,18 @@ class CircuitCore:
         """
         return _STATES[self._ledger.current]
 
-    def _count_rejections_from(self, number: int) -> None:
-        # Replaced whole: a call that was turned away before does not count after.
-        self._rejections = number, Ticks()
+    def _rejection_ticks(self) -> Ticks:
+        """
+        Return what counts rejections; under the lock.
+        """
+        before = self._rejections
+        if before[1] is not None:
+            return before[1]
+        ticks = Ticks()
+        made = before[0], ticks
+        # In one step: a signal handler may have been here.
+        self._rejections = made if self._rejections is before else self._rejections
+        return self._rejections[1] or ticks
 
     @property
     def failure_count(self) -> int:

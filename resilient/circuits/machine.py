@@ -47,7 +47,7 @@ class CircuitMachine(CircuitCore):
         Calls that were not admitted.
         """
         earlier, ticks = self._rejections
-        return earlier + ticks.taken
+        return earlier if ticks is None else earlier + ticks.taken
 
     # -- admission -----------------------------------------------------------
 
@@ -61,7 +61,7 @@ class CircuitMachine(CircuitCore):
             permit = self._admit_locked()
             reason = "isolated" if self._holds else self.state.value
             if isinstance(permit, CircuitBreakerOpenError):
-                next(self._rejections[1])
+                next(self._rejection_ticks())
             elif self._listening and op is not None and self.options["mode"] != "disabled":
                 queue_call(self.hub, self.pybreaker, "before_call", op.fn, *args, **(kwargs or {}))
         self.hub.drain()

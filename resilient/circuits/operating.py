@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 from resilient.adapters.pybreaker import STATE_CLOSED, STATE_HALF_OPEN, STATE_OPEN
+from resilient.circuits.core import NO_REJECTIONS
 from resilient.circuits.machine import CircuitMachine
 from resilient.circuits.snapshots import checked
 from resilient.configs import CircuitBreakerConfig
@@ -109,7 +110,7 @@ class OperatedCircuit(CircuitMachine):
         """
         with self._lock:
             self._begin_anew(STATE_CLOSED, reason="reset")
-            self._count_rejections_from(0)
+            self._rejections = NO_REJECTIONS
             self.late = 0
             self._last_failure = None
         self.hub.drain()
@@ -274,7 +275,7 @@ class OperatedCircuit(CircuitMachine):
             self.last_error = saved["last_error"]
             age = saved["last_failure_age"]
             self._last_failure = None if age is None else now - age
-            self._count_rejections_from(saved["rejected"])
+            self._rejections = saved["rejected"], None
             self.late = saved["late"]
             self.relisted()
         self.hub.drain()

@@ -104,6 +104,14 @@ def _possible_fields(parameter: inspect.Parameter, namespace: dict[str, Any]) ->
     return None if isinstance(default, Mapping) else frozenset(field_names(type(default))) or NO_FIELDS
 
 
+@functools.lru_cache
+def _shared(fields: tuple[frozenset[str] | None, ...]) -> tuple[frozenset[str] | None, ...]:
+    """
+    Return one tuple for all equal ones: of most functions, no argument has fields.
+    """
+    return fields
+
+
 class Parameters:
     """
     What a function's signature takes; made by `Parameters.of`, once per function.
@@ -145,7 +153,7 @@ class Parameters:
         self._positional_only = tuple(one.name for one in positional if one.kind is one.POSITIONAL_ONLY)
         # Of each of `names`: its default or `MISSING`, and the fields that its argument can have.
         self._defaults = tuple(MISSING if one.default is _EMPTY else one.default for one in named)
-        self._fields = tuple(_possible_fields(one, namespace) for one in named)
+        self._fields = _shared(tuple(_possible_fields(one, namespace) for one in named))
         self._unknown = tuple(
             one.name for one in named if one.annotation is _EMPTY and (one.default is _EMPTY or one.default is None)
         )
