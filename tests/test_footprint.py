@@ -138,7 +138,7 @@ def test_a_rejection_in_the_midst_of_the_first_one_is_counted(registry, clock, m
     Where a signal handler's call is turned away while the first rejection is being counted, both count.
     """
     # Not even pytest's own log handler want to hear of it.
-    monkeypatch.setattr("resilient.hub.wanted", lambda _: False)
+    monkeypatch.setattr("resilient.delivery.wanted", lambda _: False)
     fn = circuit("c", registry=registry)(refuse)
     registry.circuits["c"].state = CircuitState.OPEN
     interrupting(monkeypatch, counting, "Ticks", lambda: caught(fn))

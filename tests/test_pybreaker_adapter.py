@@ -264,3 +264,12 @@ def test_its_own_call_counts_in_the_one_ledger(clock):
 
     assert opened is CircuitState.OPEN
     assert (breaker.state, foreign.fail_counter) == (CircuitState.CLOSED, 0)
+
+
+def test_the_storage_has_a_name_as_pybreakers_own_have():
+    """
+    Pybreaker and those who monitor it ask a breaker's storage what kind it is.
+    """
+    breaker = CircuitBreaker("renderer")
+
+    assert breaker.pybreaker._state_storage.name == "resilient"  # noqa: SLF001 - pybreaker has no other way to it
