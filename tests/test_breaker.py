@@ -15,7 +15,6 @@ import json
 import math
 import pickle
 import threading
-import tracemalloc
 import weakref
 from datetime import timedelta
 from functools import partial
@@ -44,7 +43,7 @@ from resilient.events import (
     CircuitOpened,
 )
 from resilient.testing import capture_events, disabled
-from tests.harness import PATIENCE, held, in_fork, may_fork, needs_fork, run_threads
+from tests.harness import PATIENCE, held, in_fork, may_fork, needs_fork, python, run_threads
 
 CLOSED, OPEN, HALF_OPEN = CircuitState.CLOSED, CircuitState.OPEN, CircuitState.HALF_OPEN
 
@@ -1285,24 +1284,29 @@ def test_successes_are_heard_where_a_listener_asks_for_them(registry):
     assert registry.circuits["api"].get_state()["calls"] == 2
 
 
-@pytest.mark.parametrize(("options", "limit"), [({}, 1600), ({"failure_threshold": 3, "timeout": 5}, 2300)])
-def test_breaker_is_small(registry, options, limit):
+_MEASURED = """
+import gc, sys, tracemalloc
+from resilient import CircuitBreaker, CircuitBreakerConfig, Registry
+
+config, registry = CircuitBreakerConfig({options}), Registry()
+kept = [CircuitBreaker(f"warm {{number}}", config, registry) for number in range(10)]
+gc.collect()
+tracemalloc.start()
+before = tracemalloc.get_traced_memory()[0]
+kept += [CircuitBreaker("measured", config, registry) for _ in range(200)]
+print((tracemalloc.get_traced_memory()[0] - before) / 200)
+"""
+
+
+@pytest.mark.parametrize(("options", "limit"), [("", 1600), ("failure_threshold=3, timeout=5", 2300)])
+def test_breaker_is_small(options, limit):
     """
     A breaker takes its share of the 4 KiB that a function with all policies may take, and no more.
     """
-    config = CircuitBreakerConfig(**options)
-    kept = [CircuitBreaker(f"warm {number}", config, registry) for number in range(10)]
-    gc.collect()
-    tracing = tracemalloc.is_tracing()
-    tracemalloc.start()
-    before = tracemalloc.get_traced_memory()[0]
-    kept += [CircuitBreaker("measured", config, registry) for _ in range(200)]
-    size = (tracemalloc.get_traced_memory()[0] - before) / 200
-    if not tracing:
-        tracemalloc.stop()
+    # In an interpreter of its own: objects share the keys of their dicts until a test has patched one of them.
+    told, _ = python("-c", _MEASURED.format(options=options))
 
-    assert len(kept) == 210
-    assert size < limit
+    assert 0 < float(told) < limit
 
 
 # -- many threads --------------------------------------------------------------
