@@ -225,7 +225,7 @@ class Stack:
             ticket = gates, tuple(generations)
             # The same generations are the same token: calls in flight stay quiet.
             if ticket != self._last:
-                self._last = ticket
+                self._last = gates, _shared(ticket[1])
             timed = [gate for gate in gates if gate.timed]
             self.lulled = timed[0] if len(timed) == 1 and hasattr(timed[0], "lull") else None
             self.ticket = self._last
@@ -260,6 +260,14 @@ class Stack:
         """
         for gate, generation in zip(*token, strict=True):
             gate.succeeded(generation, elapsed)
+
+
+@functools.lru_cache
+def _shared(generations: tuple[int, ...]) -> tuple[int, ...]:
+    """
+    Return one tuple for all equal ones: most circuits have never moved.
+    """
+    return generations
 
 
 @functools.cache

@@ -5,23 +5,11 @@ Who has to be told of a change, held weakly, at the price of one reference for a
 from __future__ import annotations
 
 import weakref
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
-__all__ = ["Watcher", "Watchers"]
+__all__ = ["Watchers"]
 
-
-class Watcher(Protocol):
-    """
-    What looks again when it is told to.
-    """
-
-    def refresh(self) -> None:
-        """
-        Look again.
-        """
-
-
-W = TypeVar("W", bound=Watcher)
+W = TypeVar("W")
 
 # How many dead references are kept at least before they are looked for.
 _SPARE = 16
@@ -31,13 +19,13 @@ class Watchers(Generic[W]):
     """
     Watchers, each once and in order, for as long as they live.
 
-    A `weakref.WeakSet` would need a reference of its own for each, for it is
-    told of deaths. Plain references are shared by all who ask for one, which
-    matters where thousands of pipelines are told by a circuit, a scope and a
-    hub. So dead ones stay for a while: until a fourth is dead.
+    A `weakref.WeakSet` is told of deaths, and so needs a reference of its own
+    for each. Plain references are shared by all who ask for one: each pipeline
+    is told by circuits, a scope and a hub. The price is that dead ones stay for
+    a while, up to a fourth of all that live.
 
-    Each method is safe over threads, signal handlers and the garbage collector:
-    whatever touches the references is one step.
+    Safe over threads, signal handlers and the garbage collector: whatever
+    touches the references is one step.
     """
 
     __slots__ = ("_refs", "_room")

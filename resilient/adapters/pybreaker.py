@@ -63,9 +63,11 @@ class Ledger(pybreaker.CircuitBreakerStorage):
         opened_monotonic: When the circuit opened, in monotonic seconds.
     """
 
+    # `_name` is pybreaker's: with a place of its own it needs no dictionary.
     __slots__ = (
         "_clock",
         "_machine",
+        "_name",
         "_opened_wall",
         "current",
         "failures",
@@ -74,8 +76,8 @@ class Ledger(pybreaker.CircuitBreakerStorage):
         "successes",
     )
 
-    def __init__(self, clock: Clock, machine: Machine) -> None:  # pyright: ignore[reportMissingSuperCall]
-        # Not pybreaker's own, which would but give it an attribute: see `name`.
+    def __init__(self, clock: Clock, machine: Machine) -> None:
+        super().__init__("resilient")
         self._clock = clock
         self._machine = machine
         self._opened_wall: datetime | None = None
@@ -84,13 +86,6 @@ class Ledger(pybreaker.CircuitBreakerStorage):
         self.successes: int = 0
         self.opened_monotonic: float = 0.0
         self.generation: int = 0
-
-    @property
-    def name(self) -> str:
-        """
-        What kind of storage it is.
-        """
-        return "resilient"
 
     @property
     def state(self) -> str:
