@@ -72,7 +72,7 @@ class FallbackChain:
 
     def __init__(self, name: str, entries: Iterable[object] = (), registry: Registry | None = None) -> None:
         fallbacks = _checked(name, entries, registry)
-        self.name = name
+        self.name: str = name
         self.hub: Hub = registry.hub if registry is not None else Hub(clock=SYSTEM_CLOCK, classifier=Classifier())
         # Replaced whole: calls in flight go on with the entries they began with.
         self.entries: tuple[Fallback, ...] = ()

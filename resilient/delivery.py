@@ -17,6 +17,7 @@ from resilient.logs import hook_failed, log_event, wanted
 from resilient.outbox import Outbox
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Callable
 
     from resilient.clock import Clock
@@ -50,7 +51,7 @@ class Delivery:
         self._reported: set[str] = set()
         self._outbox = Outbox()
         # Its queue: where nothing waits, nobody has to drain.
-        self.waiting = self._outbox.waiting
+        self.waiting: deque[Callable[[], None]] = self._outbox.waiting
         self._lock = threading.RLock()
 
     def _renew_locks(self) -> None:

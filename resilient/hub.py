@@ -52,6 +52,8 @@ class Hub(Delivery):
         analytics: Where errors are recorded; None records nothing.
     """
 
+    listeners: dict[type[Event], tuple[Callable[[Event], object], ...]]
+
     def __init__(
         self,
         *,

@@ -57,13 +57,13 @@ class Resilience(Generic[P, R]):
     registry: Registry
 
     def __init__(self, pipeline: Pipeline, name: str, specs: tuple[Spec, ...]) -> None:
-        self.specs = specs
+        self.specs: tuple[Spec, ...] = specs
         self.chosen: Registry | None = None
         self.linted: bool = False
         # A notebook cell or a reload that is run again means the same function.
         self.replaces: bool = "<locals>" not in name and "<lambda>" not in name
-        self.name = name
-        self.pipeline = pipeline
+        self.name: str = name
+        self.pipeline: Pipeline = pipeline
         # Weakly: the wrapper holds this object, and what nobody calls any more is to be free at once.
         self._guard: Callable[[], Any] = _nothing
 

@@ -138,7 +138,7 @@ class CircuitSpec(Spec):
 
     def __init__(self, name: str | None, given: Mapping[str, Any]) -> None:
         super().__init__(given)
-        self.name = name
+        self.name: str | None = name
 
     def bind(self, site: Site) -> Bound:
         """
@@ -190,7 +190,7 @@ class FallbackSpec(Spec):
 
     def __init__(self, entries: tuple[Fallback, ...], given: Mapping[str, Any]) -> None:
         super().__init__(given)
-        self.entries = entries
+        self.entries: tuple[Fallback, ...] = entries
 
     def check(self, fn: Callable[..., Any], name: str, *, is_async: bool) -> None:  # noqa: ARG002 - Spec's signature
         """

@@ -39,6 +39,7 @@ class CircuitMachine(CircuitCore):
     """
 
     late: int
+    lull: Lull | None
     last_error: str | None
 
     @property

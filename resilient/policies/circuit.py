@@ -134,7 +134,7 @@ class CircuitPolicy:
     timed = False
 
     def __init__(self, breaker: CircuitBreaker) -> None:
-        self.breaker = breaker
+        self.breaker: CircuitBreaker = breaker
 
     @property
     def gate(self) -> Gate:

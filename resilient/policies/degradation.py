@@ -36,8 +36,8 @@ class DegradePolicy:
     passes_rejections = True
 
     def __init__(self, adjuster: Adjuster, scope: Scope) -> None:
-        self.adjuster = adjuster
-        self.scope = scope
+        self.adjuster: Adjuster = adjuster
+        self.scope: Scope = scope
 
     @property
     def gate(self) -> Scope:

@@ -174,8 +174,8 @@ class FallbackPolicy:
     timed = False
 
     def __init__(self, chain: FallbackChain, on: Matcher = ANY) -> None:
-        self.chain = chain
-        self.on = on
+        self.chain: FallbackChain = chain
+        self.on: Matcher = on
 
     def __repr__(self) -> str:
         names = ", ".join(entry.name for entry in self.chain.entries)

@@ -46,9 +46,9 @@ class RecoverPolicy:
     passes_rejections = True
 
     def __init__(self, options: Mapping[str, Any], registry: Registry, *, is_async: bool | None = None) -> None:
-        self.options = options
-        self.registry = registry
-        self.is_async = is_async
+        self.options: Mapping[str, Any] = options
+        self.registry: Registry = registry
+        self.is_async: bool | None = is_async
 
     def __repr__(self) -> str:
         return RECOVERY_OPTIONS.show(self.options)
