@@ -5,6 +5,7 @@ What several files of tests need: a colour, a clock, a registry, and a quiet col
 from __future__ import annotations
 
 import gc
+import signal
 import sys
 
 import pytest
@@ -103,6 +104,16 @@ def quiet_log(monkeypatch):
     Keep pytest's own log handlers from being somebody who wants to hear of failures.
     """
     monkeypatch.setattr("resilient.delivery.wanted", lambda _: False)
+
+
+@pytest.fixture
+def interruptible():
+    """
+    Let SIGINT raise KeyboardInterrupt, here and in processes that are started: a shell starts background jobs with the signal ignored.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

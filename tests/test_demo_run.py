@@ -171,7 +171,7 @@ def test_a_small_storyboard_is_rendered_from_end_to_end(tmp_path):
 
 
 @pytest.mark.slow
-def test_ctrl_c_stops_every_server(tmp_path):
+def test_ctrl_c_stops_every_server(tmp_path, interruptible):
     """
     After an interrupt the status is 130, and none of the servers is left.
     """

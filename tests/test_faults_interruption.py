@@ -121,16 +121,6 @@ def test_row_01_ctrl_c_leaves_at_once(colour, where):
     check_interrupted(colour, where, KeyboardInterrupt())
 
 
-@pytest.fixture
-def interruptible():
-    """
-    Let SIGINT raise KeyboardInterrupt: a shell starts background jobs with the signal ignored.
-    """
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 def test_row_01_a_real_signal_in_a_probe(colour, registry, interruptible):
     """
     SIGINT in the middle of a probe leaves, and the next caller gets the probe's permit.
