@@ -109,7 +109,9 @@ def quiet_log(monkeypatch):
 @pytest.fixture
 def interruptible():
     """
-    Let SIGINT raise KeyboardInterrupt, here and in processes that are started: a shell starts background jobs with the signal ignored.
+    Let SIGINT raise KeyboardInterrupt, here and in processes that are started.
+
+    A shell starts background jobs with the signal ignored.
     """
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
