@@ -8,7 +8,7 @@ PYRIGHT = PATH="$(abspath $(VENV))/bin:$$PATH" \
 	PYRIGHT_PYTHON_GLOBAL_NODE=0 PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(PY) -m pyright
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-all check lint types coverage bench bench-quick format clean
+.PHONY: help demo demo-woven test test-slow test-all check lint types coverage bench bench-quick format clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1#/p' Makefile | awk -F'#' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -29,6 +29,10 @@ $(VENV)/.dev-installed: pyproject.toml
 
 demo: $(VENV)/.demo-installed ## render the film of the README; STORYBOARD=file for another one
 	@$(PY) -m docs.examples.render_farm $(if $(STORYBOARD),--storyboard "$(STORYBOARD)")
+
+demo-woven: $(VENV)/.demo-installed ## the same film by an engine without decorators, its policies in a file
+	@$(PY) -m resilient run --policies docs/examples/render_farm/resilient.toml \
+		-m docs.examples.render_farm --woven $(if $(STORYBOARD),--storyboard "$(STORYBOARD)")
 
 test: $(VENV)/.dev-installed ## run the tests, but for those marked slow
 	@$(PY) -m pytest

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         ResilientError,
         ResilientWarning,
     )
+    from resilient.governing import governed
     from resilient.levels import DegradationLevel
     from resilient.mechanism import RetryMechanism
     from resilient.outcome import Outcome
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from resilient.resilience import AsyncResilience, Resilience, resilience_of
     from resilient.snapshot import HealthSnapshot
     from resilient.system import ErrorHandlingSystem
+    from resilient.weaving import Weaving, unweave, weave
 else:
     # Not for type checkers: they would take it for a promise that there is every name.
 
@@ -95,6 +97,7 @@ __all__ = [
     "RetryConfig",
     "RetryMechanism",
     "Transient",
+    "Weaving",
     "at_level",
     "cap",
     "circuit",
@@ -102,12 +105,15 @@ __all__ = [
     "degradable",
     "enabled_from",
     "fallback_chain",
+    "governed",
     "health",
     "ladder",
     "recoverable",
     "resilience_of",
     "retry",
     "scale",
+    "unweave",
+    "weave",
 ]
 
 # Where each name is from. It is loaded when it is first asked for: pytest loads the plugin in
@@ -147,6 +153,7 @@ _HOMES = {
     "RetryConfig": "configs",
     "RetryMechanism": "mechanism",
     "Transient": "classify",
+    "Weaving": "weaving",
     "at_level": "control.overrides",
     "cap": "policies.rules",
     "circuit": "decorators",
@@ -154,10 +161,13 @@ _HOMES = {
     "degradable": "decorators",
     "enabled_from": "policies.rules",
     "fallback_chain": "decorators",
+    "governed": "governing",
     "health": "registry",
     "ladder": "policies.rules",
     "recoverable": "decorators",
     "resilience_of": "resilience",
     "retry": "decorators",
     "scale": "policies.rules",
+    "unweave": "weaving",
+    "weave": "weaving",
 }

@@ -160,6 +160,24 @@ class FallbackChain:
             )
             warn_caller(msg)
 
+    @property
+    def given(self) -> tuple[Fallback, ...]:
+        """
+        The entries as they were given, some of them under other names than in `entries`.
+        """
+        return self._given
+
+    def put(self, given: tuple[Fallback, ...]) -> None:
+        """
+        Let *given*, of which no two are equal, be the entries, in one step; what was counted stays.
+        """
+        fresh = FallbackChain.__new__(FallbackChain)
+        fresh.entries = ()
+        for entry in given:
+            fresh.entries = (*fresh.entries, fresh._with_own_name(entry))  # noqa: SLF001 - one of this class
+        with self._lock:
+            self._given, self.entries = given, fresh.entries
+
     def _with_own_name(self, entry: Fallback) -> Fallback:
         """
         Return *entry*, as ``name#2`` and so on where its name is taken: it is counted by its name.

@@ -34,7 +34,6 @@ from resilient.resilience import AsyncResilience, Resilience
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from resilient.gates import Bound
     from resilient.registry import Registry
     from resilient.specs import Spec
 
@@ -44,7 +43,7 @@ if TYPE_CHECKING:
 else:
     _Proxy = wrapt.ObjectProxy
 
-__all__ = ["GuardedCallable", "decorate", "name_of"]
+__all__ = ["GuardedCallable", "decorate", "govern", "name_of"]
 
 
 class GuardedCallable(_Proxy):
@@ -136,13 +135,43 @@ def decorate(target: Any, spec: Spec, registry: Registry | None) -> Any:
         # below is that decorator's, and fusing would put it in the wrong place.
         # It goes on under its name, so this function gets another one.
         name = _checked(spec, target)
-        return _build(target, (spec,), registry or default_registry(), chosen=registry, replaces=False)
+        # What is declared for the name is in force there, and once is enough.
+        return _build(target, (spec,), registry or default_registry(), chosen=registry, replaces=False, governed=False)
     name = _checked(spec, below.pipeline.fn)
     if registry is not None and below.chosen is not None and registry is not below.chosen:
         where = f"@{spec.kind} on {name}"
         problem = f"registry={registry!r} differs from the {below.chosen!r} of the decorators below; give one of them"
         raise PolicyError(where, [problem])
     return _fused(below, spec, registry, linted=below.linted or _lint(spec, below.specs, name))
+
+
+def govern(target: Any, registry: Registry | None) -> Any:
+    """
+    Return *target* as a function that follows what is declared for it; one under policies does so anyway.
+
+    Args:
+        target: A function or whatever else can be called.
+        registry: The function's registry, or None: the default one.
+
+    Raises:
+        DecorationError: *target* cannot carry policies.
+        PolicyError: What is declared for it cannot be meant, or it is on another registry.
+    """
+    if isinstance(target, classmethod | staticmethod):
+        return type(target)(govern(target.__func__, registry))
+    _refuse(target, "governed")
+    below = getattr(target, "resilience", None)
+    if not isinstance(below, Resilience):
+        return _build(target, (), registry or default_registry(), chosen=registry)
+    name = below.name
+    if below.guard is not target:
+        # Below a foreign decorator: what is declared for the name is in force there.
+        return target
+    if registry is not None and registry is not below.registry:
+        problem = f"registry={registry!r} differs from the {below.registry!r} of the decorators below; give one of them"
+        where = f"@governed on {name}"
+        raise PolicyError(where, [problem])
+    return target
 
 
 def _checked(spec: Spec, fn: Any) -> str:
@@ -165,7 +194,8 @@ def _fused(below: Resilience[..., Any], spec: Spec, registry: Registry | None, *
         # Who holds on to the function below, and decorates it twice, has two functions.
         replaces=below.replaces and below.has_name,
         linted=linted,
-        reuse=below.policies if stays else (),
+        governed=below.governed,
+        below=below if stays else None,
         name=below.pipeline.name if stays and below.has_name else None,
     )
     # Only now: where that has failed, the function below is as it was.
@@ -181,7 +211,8 @@ def _build(
     chosen: Registry | None = None,
     replaces: bool = True,
     linted: bool = False,
-    reuse: tuple[Bound, ...] = (),
+    governed: bool = True,
+    below: Resilience[..., Any] | None = None,
     name: str | None = None,
 ) -> Any:
     awaits = is_async(fn)
@@ -192,7 +223,8 @@ def _build(
     # Objects of one class, and partials of one function, share a name and are not the same.
     resilience.replaces &= replaces and isinstance(fn, types.FunctionType)
     resilience.linted = linted
-    resilience.bind(registry, reuse, name)
+    resilience.governed = governed
+    resilience.bind(registry, below, name)
     guard: Any = pipeline.aguard() if awaits else pipeline.guard()
     if isinstance(fn, types.FunctionType):
         functools.update_wrapper(guard, fn).resilience = resilience  # type: ignore[attr-defined]
@@ -256,7 +288,7 @@ def _lint(spec: Spec, below: tuple[Spec, ...], name: str) -> bool:
         why = "@recoverable below @retry recovers at every attempt; put @recoverable above @retry"
     elif spec.kind in {"circuit", "retry"} and "degradable" in kinds:
         why = f"@degradable below @{spec.kind} adjusts each attempt anew; put @degradable on top"
-    elif kinds[0] == spec.kind:
+    elif kinds[:1] == [spec.kind]:
         why = f"@{spec.kind} twice in a row multiplies what each does; keep one"
     if why is not None:
         msg = f"{name}: {why} (from the top: {_OUTER})"

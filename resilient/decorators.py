@@ -16,12 +16,12 @@ from resilient.configs import CircuitBreakerConfig, RetryConfig
 from resilient.decorating import decorate, name_of
 from resilient.errors import DecorationError, PolicyError
 from resilient.faces import CircuitDecorator, DegradeDecorator, F, RecoverDecorator, RetryDecorator
-from resilient.levels import DegradationLevel
 from resilient.policies.checks import text
 from resilient.policies.circuit import CIRCUIT_OPTIONS
 from resilient.policies.circuit import check_together as check_circuit
+from resilient.policies.degradation_options import DEGRADE_OPTIONS as _DEGRADE_OPTIONS
 from resilient.policies.fallback import FALLBACK_OPTIONS, as_fallbacks
-from resilient.policies.options import Option, OptionTable, describe
+from resilient.policies.options import describe
 from resilient.policies.recovery_options import RECOVERY_OPTIONS
 from resilient.policies.retry_options import RETRY_OPTIONS, check_together, merge
 from resilient.reading import checked, is_target, no_position, signed, where
@@ -226,29 +226,6 @@ def fallback_chain(
 
 
 # -- degradable ------------------------------------------------------------------
-
-
-def _level(value: object) -> DegradationLevel | None:
-    if value is None:
-        return None
-    try:
-        return DegradationLevel.of(value)  # type: ignore[arg-type]  # what is neither raises
-    except ValueError:
-        names = ", ".join(repr(level.label) for level in DegradationLevel)
-        msg = f"must be a DegradationLevel or one of {names}"
-        raise ValueError(msg) from None
-
-
-def _scope(value: object) -> str | None:
-    return None if value is None else text(value)
-
-
-_DEGRADE_OPTIONS = OptionTable(
-    "degradable",
-    Option("scope", _scope, None, "whose level is followed; None: the registry's"),
-    Option("only_below", _level, None, "the level from which on the function is left alone"),
-    Option("floor", _level, None, "the lowest level that the function follows"),
-)
 
 
 @signed(DegradeDecorator, _DEGRADE_OPTIONS, "target", rest="rules")

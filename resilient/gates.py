@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from resilient.policies.tripping import Lull
     from resilient.ticks import Ticks
 
-__all__ = ["ROUNDING", "Bound", "Gate", "Shut", "Stack", "Token"]
+__all__ = ["ROUNDING", "Bound", "Gate", "Shut", "Stack", "Token", "planned"]
 
 ROUNDING = 1e-6
 """Seconds: who waits as long as it was told must not be turned away for the last bit of a float."""
@@ -85,8 +85,8 @@ class Shut:
         self.until: float | None = until
 
 
-# Which gates a quiet call has passed, and the generation of each at that time.
-Token: TypeAlias = tuple[tuple[Gate, ...], tuple[int, ...]]
+# Which gates a quiet call has passed, the generation of each at that time, and the policies that it is made under.
+Token: TypeAlias = tuple[tuple[Gate, ...], tuple[int, ...], tuple["Bound", ...]]
 
 
 class Bound(Protocol):
@@ -151,7 +151,6 @@ class Stack:
         "_learns",
         "_lock",
         "_outermost",
-        "_plans",
         "_timed",
         "hub",
         "lulled",
@@ -174,9 +173,8 @@ class Stack:
         self._timed = False
         # Whether a policy is to be asked about what was returned: then no call is quiet.
         self._judged = False
-        self._plans: Callable[..., Plan] = attempt
-        # Whether all policies only learn from a quiet call's failure: see `Bound`.
-        self._learns = False
+        # The policies, where all of them only learn from a quiet call's failure (see `Bound`); else None.
+        self._learns: tuple[Bound, ...] | None = None
         # The outermost circuit, where its rejections go to the caller as they are.
         self._outermost: Any = None
         self.shut: Shut | None = None
@@ -196,8 +194,7 @@ class Stack:
         with self._lock:
             self.hub = hub
             self.policies = tuple(policies)
-            self._plans = _step(0) if policies else attempt
-            self._learns = all(hasattr(one, "failed") for one in policies)
+            self._learns = self.policies if all(hasattr(one, "failed") for one in policies) else None
             self._gates = gates
             self._timed = any(one.timed for one in policies)
             self._judged = any(getattr(one, "judges_results", False) for one in policies)
@@ -222,10 +219,10 @@ class Stack:
                     self.quiet = self.ticket = None
                     return
                 generations.append(generation)
-            ticket = gates, tuple(generations)
+            ticket = gates, tuple(generations), self.policies
             # The same generations are the same token: calls in flight stay quiet.
             if ticket != self._last:
-                self._last = gates, _shared(ticket[1])
+                self._last = gates, _shared(ticket[1]), ticket[2]
             timed = [gate for gate in gates if gate.timed]
             self.lulled = timed[0] if len(timed) == 1 and hasattr(timed[0], "lull") else None
             self.ticket = self._last
@@ -258,7 +255,8 @@ class Stack:
             token: Their generations when it began.
             elapsed: Seconds it took, where a clock was read.
         """
-        for gate, generation in zip(*token, strict=True):
+        gates, generations, _ = token
+        for gate, generation in zip(gates, generations, strict=True):
             gate.succeeded(generation, elapsed)
 
 
@@ -268,6 +266,13 @@ def _shared(generations: tuple[int, ...]) -> tuple[int, ...]:
     Return one tuple for all equal ones: most circuits have never moved.
     """
     return generations
+
+
+def planned(op: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Plan:
+    """
+    Return the plan of the policies that *op* goes through, whatever its pipeline has by now.
+    """
+    return (_OUTERMOST if op.policies else attempt)(op, args, kwargs)
 
 
 @functools.cache
@@ -284,6 +289,9 @@ def _step(depth: int) -> Callable[..., Plan]:
         return policies[depth].plan(op, args, kwargs, inner)
 
     return step
+
+
+_OUTERMOST = _step(0)
 
 
 def _outermost_circuit(policies: Sequence[Bound]) -> Any:

@@ -47,7 +47,16 @@ from resilient.text import cut, safe_repr, safe_str, type_name
 if TYPE_CHECKING:
     from datetime import datetime
 
-__all__ = ["LEVELS", "HookFailed", "hook_failed", "keys", "log_event", "wanted"]
+__all__ = [
+    "LEVELS",
+    "DeclarationsChanged",
+    "DeclarationsRefused",
+    "HookFailed",
+    "hook_failed",
+    "keys",
+    "log_event",
+    "wanted",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +76,30 @@ class HookFailed(Event):
     where: str | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeclarationsChanged(Event):
+    """
+    A file of policies was put in force; ``changed`` counts the functions that it made a difference to.
+    """
+
+    name: ClassVar[str] = "declarations.changed"
+
+    file: str
+    changed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeclarationsRefused(Event):
+    """
+    A file of policies cannot be meant, for all these ``problems``; what was in force stays so.
+    """
+
+    name: ClassVar[str] = "declarations.refused"
+
+    file: str
+    problems: tuple[str, ...]
+
+
 # What is logged, and how loud: DEBUG for each single call, INFO for what put itself right or may do so,
 # WARNING for what somebody should know of, ERROR for what reached a caller.
 LEVELS: Mapping[type[Event], str] = {
@@ -84,6 +117,8 @@ LEVELS: Mapping[type[Event], str] = {
     OperationFailed: "error",
     OperationRecovered: "info",
     HookFailed: "error",
+    DeclarationsChanged: "info",
+    DeclarationsRefused: "warning",
 }
 
 _NUMBERS = {kind: getattr(logging, level.upper()) for kind, level in LEVELS.items()}

@@ -143,12 +143,8 @@ class Operation:
         """
         if self.ticket is None:
             return None
-        gates, generations = self.ticket
-        if gate in gates:
-            return generations[gates.index(gate)]
-        # The gate came into force while the call was under way.
-        now = gate.generation
-        return -1 if now is None else now
+        gates, generations, _ = self.ticket
+        return generations[gates.index(gate)] if gate in gates else None
 
     # -- telling -----------------------------------------------------------
 

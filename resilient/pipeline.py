@@ -17,7 +17,7 @@ from resilient import modes
 from resilient.counting import Counts
 from resilient.drivers import arun, run, stripped
 from resilient.errors import CircuitBreakerOpenError
-from resilient.gates import ROUNDING, Stack
+from resilient.gates import ROUNDING, Stack, planned
 from resilient.operation import Operation
 from resilient.policies.base import Raised, Returned
 from resilient.surroundings import carries, surroundings
@@ -173,9 +173,9 @@ class Pipeline(Stack):
                 self.settle_timed(ticket, started, clock.monotonic())
                 return value
         op = self.operation(number, failure, ticket, started, op)
-        learns = failure is not None and self._learns
+        learns = failure is not None and self._learns is op.policies
         # In one step: what a look up the stack finds here must not include the error.
-        outcome = op.finish(self._learn(op) if learns else run(self._plans(op, args, kwargs), op.clock))
+        outcome = op.finish(self._learn(op) if learns else run(planned(op, args, kwargs), op.clock))
         if type(outcome) is Returned:
             return outcome.value
         try:
@@ -213,8 +213,8 @@ class Pipeline(Stack):
                 return value
         op = self.operation(number, failure, ticket, started, op)
         op.is_async = True
-        learns = failure is not None and self._learns
-        outcome = op.finish(self._learn(op) if learns else await arun(self._plans(op, args, kwargs), op.clock))
+        learns = failure is not None and self._learns is op.policies
+        outcome = op.finish(self._learn(op) if learns else await arun(planned(op, args, kwargs), op.clock))
         if type(outcome) is Returned:
             return outcome.value
         try:
@@ -230,7 +230,7 @@ class Pipeline(Stack):
         Do what the plan would, where a quiet call has failed and no policy can do anything about it.
         """
         outcome = op.replay()
-        for policy in reversed(self.policies):
+        for policy in reversed(op.policies):
             policy.failed(op, outcome)  # type: ignore[attr-defined]  # `install` has looked for it
         return outcome
 
@@ -272,6 +272,8 @@ class Pipeline(Stack):
         if failure is not None:
             op.replayed = failure
             op.ticket = ticket
+            # Those that it began under.
+            op.policies = ticket[2]  # type: ignore[index]  # what has failed quietly had one
             # From the frame on that has called the guard.
             op.around = surroundings(op.key, sys._getframe(2).f_back)  # noqa: SLF001 - the documented way to a caller's frame
         if started is not None or self._timed or self.hub.observe is not None:

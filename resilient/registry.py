@@ -12,6 +12,7 @@ from resilient.analytics.recorder import ErrorAnalytics
 from resilient.classify import Classifier
 from resilient.clock import SYSTEM_CLOCK, SYSTEM_RNG
 from resilient.control.signals import LatencyWindow, OperationRatio
+from resilient.declaring import Declaring
 from resilient.errorinfo import ErrorCategory
 from resilient.errors import PolicyError
 from resilient.events import LevelChanged
@@ -39,7 +40,7 @@ class _Counter(Protocol):
     def reset(self) -> None: ...
 
 
-class Registry(Shelves):
+class Registry(Declaring, Shelves):
     """
     Analytics, playbooks, service levels, circuits, chains and functions that belong together.
 
@@ -251,6 +252,7 @@ def _check(name: object, clock: object, rng: object) -> None:
 
 
 _default = Registry()
+_default._reads_environment = True  # noqa: SLF001 - of all registries the only one
 
 
 def default_registry() -> Registry:

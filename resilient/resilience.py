@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
     from resilient.counting import Stats
+    from resilient.declared.declarations import Declarations
     from resilient.gates import Bound
     from resilient.operation import Operation
     from resilient.outcome import Outcome
@@ -48,9 +49,25 @@ class Resilience(Generic[P, R]):
         chosen: The registry that a decorator named, or None.
         linted: Whether the order of its decorators was found fault with.
         replaces: Whether it takes the place of an earlier function of its name.
+        governed: Whether it is one that declarations speak of.
+        in_force: The specs of its policies, outermost first: those of its decorators, and what is declared over them.
+        declared: The declarations that they follow; None: none, or none yet.
     """
 
-    __slots__ = ("__weakref__", "_guard", "chosen", "linted", "name", "pipeline", "registry", "replaces", "specs")
+    __slots__ = (
+        "__weakref__",
+        "_guard",
+        "chosen",
+        "declared",
+        "governed",
+        "in_force",
+        "linted",
+        "name",
+        "pipeline",
+        "registry",
+        "replaces",
+        "specs",
+    )
 
     is_async = False
 
@@ -58,6 +75,10 @@ class Resilience(Generic[P, R]):
 
     def __init__(self, pipeline: Pipeline, name: str, specs: tuple[Spec, ...]) -> None:
         self.specs: tuple[Spec, ...] = specs
+        self.in_force: tuple[Spec, ...] = specs
+        # Whether declarations speak of it, and those that it follows.
+        self.governed: bool = True
+        self.declared: Declarations | None = None
         self.chosen: Registry | None = None
         self.linted: bool = False
         # A notebook cell or a reload that is run again means the same function.
@@ -70,7 +91,7 @@ class Resilience(Generic[P, R]):
     def __reduce__(self) -> tuple[Any, ...]:
         # With a wrapper that is pickled by value: its policies are made anew
         # there, in that process' registry. State does not travel.
-        state = {"chosen": None, "linted": True, "replaces": False}
+        state = {"chosen": None, "linted": True, "replaces": False, "governed": self.governed}
         return type(self), (self.pipeline, self.name, self.specs), (state, self.guard)
 
     def __setstate__(self, state: tuple[dict[str, Any], Any]) -> None:
@@ -102,20 +123,23 @@ class Resilience(Generic[P, R]):
         """
         return self.pipeline.policies
 
-    def bind(self, registry: Registry, reuse: tuple[Bound, ...] = (), name: str | None = None) -> None:
+    def bind(self, registry: Registry, below: Resilience[..., Any] | None = None, name: str | None = None) -> None:
         """
         Put the function on *registry*.
 
         Args:
             registry: The registry.
-            reuse: The innermost policies, where they are bound there already.
+            below: What was on the function before; its policies go on, where they are the same.
             name: Its name there; None: its own, with a number where that is taken.
 
         Raises:
-            PolicyError: The registry knows something else by a name that a policy uses; nothing has changed.
+            PolicyError: The registry knows something else by a name that a policy uses, or what is declared for
+                the function cannot be meant; nothing has changed.
         """
         fn = self.pipeline.fn
         assert fn is not None  # noqa: S101 - a decorated function's pipeline has its function
+        now = registry.declarations_now() if self.governed else None
+        specs, declared = self.specs if now is None else now.specs_when_decorated(self), now
         functions = registry.functions
         replaced = None
         # Two functions of one name must not find the same number free.
@@ -129,7 +153,11 @@ class Resilience(Generic[P, R]):
         replaces = self.replaces and name == self.name
         site = Site(fn, name, registry, is_async=self.is_async, replaces=replaces, replaced=replaced)
         try:
-            policies = [*(spec.bind(site) for spec in self.specs[: len(self.specs) - len(reuse)]), *reuse]
+            if specs is None:
+                # What it refers to is not there yet.
+                policies, specs, declared = [now.deferred(self)], (), None  # type: ignore[union-attr]
+            else:
+                policies = _bound(specs, site, below)
         except BaseException:
             del functions.weak[name]
             if before is not None:
@@ -137,7 +165,21 @@ class Resilience(Generic[P, R]):
             raise
         self.registry = registry
         self.pipeline.name = name
+        self.in_force, self.declared = specs, declared
         self.pipeline.install(policies, registry.hub)
+        if registry.declarations is not now:
+            self.follow()
+
+    def follow(self) -> None:
+        """
+        Put in force what the registry declares by now.
+
+        Raises:
+            PolicyError: It cannot be meant for this function; nothing has changed.
+        """
+        now = self.registry.declarations
+        if now is not None and now is not self.declared and self.governed:
+            now.put_on(self)
 
     def give_up_name(self) -> None:
         """
@@ -250,6 +292,19 @@ class AsyncResilience(Resilience[P, R]):
         finally:
             # The failed call's frame has this one as its caller: an error kept here would keep itself.
             del error
+
+
+def _bound(specs: tuple[Spec, ...], site: Site, below: Resilience[..., Any] | None) -> list[Bound]:
+    """
+    Return the policies of *specs* at *site*; those that are *below* already go on.
+    """
+    pool = [] if below is None else list(zip(below.in_force, below.policies, strict=False))
+    found: list[Bound | None] = []
+    # From the innermost: of two that are the same, a new one stands outside.
+    for spec in reversed(specs):
+        at = next((at for at in reversed(range(len(pool))) if pool[at][0] == spec), None)
+        found.append(None if at is None else pool.pop(at)[1])
+    return [spec.bind(site) if policy is None else policy for spec, policy in zip(specs, reversed(found), strict=True)]
 
 
 def _nothing() -> None:

@@ -16,7 +16,7 @@ from resilient.chain import FallbackChain
 from resilient.configs import CircuitBreakerConfig
 from resilient.errors import PolicyError
 from resilient.policies.checks import text
-from resilient.policies.circuit import CircuitState
+from resilient.policies.circuit import CIRCUIT_OPTIONS, CircuitState
 from resilient.policies.options import describe, same
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from resilient.hub import Hub
     from resilient.resilience import Resilience
 
-__all__ = ["LIMIT", "Shelf", "Shelves", "not_a_text"]
+__all__ = ["LIMIT", "Shelf", "Shelves", "contradictions", "not_a_text", "put_over"]
 
 T = TypeVar("T")
 
@@ -89,6 +89,13 @@ class Shelf(Mapping[str, T], Generic[T]):
         Return what is there now, with its names.
         """
         return self._living().items()
+
+    def forget(self, name: str, one: T) -> None:
+        """
+        Take *one*, which is called *name*, out of sight, if it is here only as long as somebody else holds it.
+        """
+        if self.weak.get(name) is one:
+            del self.weak[name]
 
     def __repr__(self) -> str:
         return f"{{{', '.join(map(repr, self))}}}"
@@ -192,7 +199,12 @@ class Shelves:
         return breaker
 
     def claim_circuit(
-        self, name: str, given: Mapping[str, Any], where: str, defaults: Mapping[str, Any] | None = None
+        self,
+        name: str,
+        given: Mapping[str, Any],
+        where: str,
+        defaults: Mapping[str, Any] | None = None,
+        declared: Mapping[str, tuple[int, Any]] | None = None,
     ) -> CircuitBreaker:
         """
         Return the shared circuit called *name* under the checked options *given*.
@@ -202,6 +214,7 @@ class Shelves:
             given: Checked options.
             where: Who gives them, for people.
             defaults: Checked options that a circuit made now has until it is given some.
+            declared: Checked options that are declared over those, each with the rank of its layer.
 
         Raises:
             PolicyError: The circuit was given others before.
@@ -218,15 +231,25 @@ class Shelves:
                 breaker.adopt(given)
             crowded = self.circuits.make_room(lambda one: one.state is not CircuitState.CLOSED or one is breaker)
         self._warn_once("circuits", crowded=crowded)
-        problems = [
-            f"{option}={value!r} contradicts {option}={breaker.options[option]!r}, which circuit {name!r} was given"
-            " before; give the same, or leave the options to one place"
-            for option, value in given.items()
-            if not same(value, breaker.options[option])
-        ]
+        problems = contradictions(breaker, given)
         if problems:
             raise PolicyError(where, problems)
+        if declared:
+            self._declare(breaker, declared, where)
         return breaker
+
+    def _declare(self, breaker: CircuitBreaker, declared: Mapping[str, tuple[int, Any]], where: str) -> None:
+        while True:
+            before = breaker.declared
+            together, problems = put_over(breaker.name, before, declared)
+            if problems:
+                raise PolicyError(where, problems)
+            if same(together, before):
+                return
+            # Options are compared outside of the lock, for they may be objects of the user's.
+            with self.circuits._lock:  # noqa: SLF001 - the registry's own shelf
+                if breaker.declared is before:
+                    breaker.adopt(breaker.given, together)
 
     def own_circuit(self, name: str, given: Mapping[str, Any], *, replace: bool) -> CircuitBreaker:
         """
@@ -282,6 +305,41 @@ class Shelves:
                 " is a name made for each call or user? Use one name per dependency"
             )
             warn_caller(msg)
+
+
+def contradictions(breaker: CircuitBreaker, given: Mapping[str, Any]) -> list[str]:
+    """
+    Return one sentence for each option of *given* that differs from what *breaker* was given before.
+    """
+    before = CIRCUIT_OPTIONS.filled(breaker.given) if breaker.declared else breaker.options
+    return [
+        f"{option}={value!r} contradicts {option}={before[option]!r}, which circuit {breaker.name!r} was given"
+        " before; give the same, or leave the options to one place"
+        for option, value in given.items()
+        if not same(value, before[option])
+    ]
+
+
+def put_over(
+    name: str, declared: Mapping[str, tuple[int, Any]], more: Mapping[str, tuple[int, Any]]
+) -> tuple[dict[str, tuple[int, Any]], list[str]]:
+    """
+    Return what is declared for the circuit *name* with *more*, and what of it contradicts itself.
+
+    Of two layers the higher one wins; within one they have to agree.
+    """
+    together = dict(declared)
+    problems: list[str] = []
+    for option, (rank, value) in more.items():
+        below = together.get(option)
+        if below is None or rank > below[0]:
+            together[option] = rank, value
+        elif rank == below[0] and not same(value, below[1]):
+            problems.append(
+                f"{option}={value!r} contradicts {option}={below[1]!r}, which is declared for circuit {name!r}"
+                " elsewhere; declare the same, or leave the options to one place"
+            )
+    return together, problems
 
 
 def not_a_text(what: str, value: object) -> list[str]:

@@ -8,7 +8,7 @@ import functools
 import importlib.util
 import math
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import field, fields
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from resilient.control.signals import INSTALL_HINT
@@ -41,7 +41,7 @@ class HealthSnapshot:
         registry: The registry's name; all names and texts are redacted and escaped.
         timestamp: When it was taken, ISO 8601 in UTC.
         status: ``"fail"`` where a critical circuit is open, ``"warn"`` where any
-            circuit is open or a level is lowered, else ``"pass"``.
+            circuit is open, a level is lowered or a check warns, else ``"pass"``.
         degradation_level: The registry's service level.
         scopes: The levels of scopes that are lowered.
         error_rate: Errors per minute, over five minutes.
@@ -56,6 +56,8 @@ class HealthSnapshot:
         signals: By name, ``value``, ``threshold`` and ``state`` of each signal
             that the level follows; ``"unavailable"`` while there is no value.
         notes: What a reader should know, such as a signal that cannot be read.
+        checks: By name, ``status`` and what else there is to say. ``"declarations"``, once a file was read: the
+            ``file``, and the ``problems`` for which the latest one is not in force.
     """
 
     registry: str
@@ -72,6 +74,7 @@ class HealthSnapshot:
     functions: Mapping[str, Mapping[str, int]]
     signals: Mapping[str, Mapping[str, Any]]
     notes: tuple[str, ...] = ()
+    checks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """
@@ -180,7 +183,7 @@ def take_snapshot(registry: Registry) -> HealthSnapshot:
     status: Status = "pass"
     if any(one["critical"] for one in shut):
         status = "fail"
-    elif shut or level is not DegradationLevel.FULL or scopes:
+    elif shut or registry.refused is not None or level is not DegradationLevel.FULL or scopes:
         status = "warn"
     signals = {_name(name): _signal(state) for name, state in degradation.signals().items()}
     return HealthSnapshot(
@@ -197,8 +200,32 @@ def take_snapshot(registry: Registry) -> HealthSnapshot:
         chains=_by_name(registry.chains.items(), _chain),
         functions=_by_name(registry.functions.items(), lambda one: one.stats().to_dict()),
         signals=signals,
-        notes=tuple(_note(name) for name, one in signals.items() if one["value"] is None),
+        notes=(*_unreadable(signals), *_refused(registry)),
+        checks=_checks(registry),
     )
+
+
+def _unreadable(signals: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    return [_note(name) for name, one in signals.items() if one["value"] is None]
+
+
+def _refused(registry: Registry) -> list[str]:
+    refused = registry.refused
+    if refused is None:
+        return []
+    first, *others = refused.problems
+    more = f" and {len(others)} more problems" if others else ""
+    return [readable(cut(f"policies of {refused.label} are not in force: {first}")) + more]
+
+
+def _checks(registry: Registry) -> dict[str, dict[str, Any]]:
+    declared, refused = registry.declarations, registry.refused
+    if refused is not None:
+        problems = [readable(cut(one)) for one in refused.problems]
+        return {"declarations": {"status": "warn", "file": _name(refused.label), "problems": problems}}
+    if declared is None or declared.file is None:
+        return {}
+    return {"declarations": {"status": "pass", "file": _name(declared.file.label), "problems": []}}
 
 
 def _circuit(breaker: CircuitBreaker) -> dict[str, Any]:

@@ -7,13 +7,14 @@ any registry: to another one, to the same one in another process.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from resilient.chain import FallbackChain
 from resilient.errors import PolicyError
 from resilient.levels import DegradationLevel
 from resilient.policies.circuit import CircuitPolicy
 from resilient.policies.fallback import FALLBACK_OPTIONS, Fallback, FallbackPolicy
+from resilient.policies.options import same
 from resilient.policies.recovery_options import RECOVERY_OPTIONS
 from resilient.policies.retry import RETRY_OPTIONS, RetryPolicy
 from resilient.policies.retry_options import check_colour
@@ -71,6 +72,8 @@ _NOTHING: Mapping[str, Any] = {}
 class Spec:
     """
     The base of specs: a kind, and the checked options that were given.
+
+    Two are equal where they say the same; what cannot be compared is the same where it is one object.
     """
 
     __slots__ = ("given",)
@@ -79,6 +82,16 @@ class Spec:
 
     def __init__(self, given: Mapping[str, Any]) -> None:
         self.given: Mapping[str, Any] = dict(given) if given else _NOTHING
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if type(self) is not type(other):
+            return False
+        names = [name for kind in type(self).__mro__ for name in getattr(kind, "__slots__", ())]
+        return all(same(getattr(self, name), getattr(other, name)) for name in names)
+
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]  # what they hold may have none
 
     def check(self, fn: Callable[..., Any], name: str, *, is_async: bool) -> None:
         """
@@ -130,15 +143,32 @@ class CircuitSpec(Spec):
     Args:
         name: The circuit's name; None: the function's own.
         given: The checked options.
+        declared: Those options of a circuit with a name that a declaration gives, each with the rank of its layer.
     """
 
-    __slots__ = ("name",)
+    __slots__ = ("declared", "name")
 
     kind = "circuit"
 
-    def __init__(self, name: str | None, given: Mapping[str, Any]) -> None:
+    def __init__(self, name: str | None, given: Mapping[str, Any], declared: Mapping[str, int] = _NOTHING) -> None:
         super().__init__(given)
         self.name: str | None = name
+        self.declared: Mapping[str, int] = declared
+
+    @property
+    def decorated(self) -> Mapping[str, Any]:
+        """
+        The options that no declaration gives.
+        """
+        if not self.declared:
+            return self.given
+        return {option: value for option, value in self.given.items() if option not in self.declared}
+
+    def over(self) -> dict[str, tuple[int, Any]]:
+        """
+        Return the options that a declaration gives, each with the rank of its layer.
+        """
+        return {option: (rank, self.given[option]) for option, rank in self.declared.items()}
 
     def bind(self, site: Site) -> Bound:
         """
@@ -149,7 +179,7 @@ class CircuitSpec(Spec):
         else:
             self._take_over(site)
             where = f"@circuit({self.name!r}) on {site.name}"
-            breaker = site.registry.claim_circuit(self.name, self.given, where)
+            breaker = site.registry.claim_circuit(self.name, self.decorated, where, declared=self.over())
         return CircuitPolicy(breaker)
 
     def _take_over(self, site: Site) -> None:
@@ -162,16 +192,19 @@ class CircuitSpec(Spec):
             return
         users = [one for one in site.registry.functions.values() if _names(one, breaker, None)]
         if not users and _names(old, breaker, breaker.given):
-            breaker.adopt(self.given)
+            breaker.adopt(self.decorated)
 
 
 def _names(function: Resilience[..., Any], breaker: CircuitBreaker, given: Mapping[str, Any] | None) -> bool:
     """
     Tell whether *function* goes through *breaker*, and, where *given* is not None, has given it these options.
     """
-    bound = zip(function.specs, function.policies, strict=False)
+    bound = zip(function.in_force, function.policies, strict=False)
     return any(
-        getattr(policy, "breaker", None) is breaker and (given is None or spec.given == given) for spec, policy in bound
+        isinstance(spec, CircuitSpec)
+        and getattr(policy, "breaker", None) is breaker
+        and (given is None or spec.decorated == given)
+        for spec, policy in bound
     )
 
 

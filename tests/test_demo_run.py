@@ -21,6 +21,8 @@ psutil = pytest.importorskip("psutil")
 
 ROOT = Path(__file__).parents[1]
 COMMAND = [sys.executable, "-m", "docs.examples.render_farm"]
+POLICIES = "docs/examples/render_farm/resilient.toml"
+WOVEN = [sys.executable, "-m", "resilient", "run", "--strict", "--policies", POLICIES, *COMMAND[1:], "--woven"]
 NOW = datetime(2024, 5, 1, tzinfo=UTC)
 ERROR = ErrorInfo(NOW, "ReadTimeout", "timed out", ErrorCategory.NETWORK, ErrorSeverity.HIGH)
 
@@ -140,16 +142,29 @@ def test_a_missing_extra_is_told_with_its_remedy(tmp_path, capsys, monkeypatch):
     assert capsys.readouterr().err == "the demo needs rich: pip install 'resilient-aspects[demo]'\n"
 
 
-@pytest.mark.slow
-def test_a_small_storyboard_is_rendered_from_end_to_end(tmp_path):
+def test_an_engine_without_decorators_needs_policies_from_outside(tmp_path, capsys, monkeypatch):
     """
-    The resilient run delivers every shot, and pictures and report are there.
+    Started without them, --woven says how to start it, and starts no server.
+    """
+    monkeypatch.setattr(subprocess, "Popen", None)
+
+    status = main(["--woven", "--out", str(tmp_path)])
+
+    assert status == 2
+    assert capsys.readouterr().err.startswith("--woven needs policies from outside: resilient run --policies ")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [COMMAND, WOVEN], ids=["decorated", "woven"])
+def test_a_small_storyboard_is_rendered_from_end_to_end(tmp_path, command):
+    """
+    The resilient run delivers every shot, and pictures and report are there; with decorators, and with a file.
     """
     board = tmp_path / "film.toml"
     board.write_text(SMALL)
 
     done = subprocess.run(
-        [*COMMAND, "--storyboard", str(board), "--out", str(tmp_path / "out")],
+        [*command, "--storyboard", str(board), "--out", str(tmp_path / "out")],
         cwd=ROOT,
         env={**os.environ, "COLUMNS": "120"},
         capture_output=True,

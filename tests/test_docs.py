@@ -18,6 +18,7 @@ import logging
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 
 import resilient
-from resilient import Registry, decorators, events
+from resilient import Registry, decorators, events, unweave
 from resilient.configs import CircuitBreakerConfig, RetryConfig
 from resilient.control.thresholds import Timing
 from resilient.policies.fallback import ENTRY_OPTIONS, FALLBACK_OPTIONS
@@ -120,9 +121,17 @@ def offline_registry():
     """
     log = logging.getLogger("resilient")
     level, handlers, propagate = log.level, log.handlers[:], log.propagate
+    modules, path = set(sys.modules), sys.path[:]
     before = swap_default(Registry(clock=FakeClock(), rng=NoSpread()))
     yield
+    unweave()
     swap_default(before)
+    sys.path[:] = path
+    for name in set(sys.modules) - modules:
+        # What an example has written into a folder of its own; this project may lie in such a folder too.
+        file = Path(getattr(sys.modules[name], "__file__", None) or ROOT)
+        if file.is_relative_to(tempfile.gettempdir()) and not file.is_relative_to(ROOT):
+            del sys.modules[name]
     log.setLevel(level)
     log.handlers[:] = handlers
     log.propagate = propagate

@@ -28,6 +28,7 @@ from resilient import (
 from resilient.counting import Stats
 from resilient.events import CallRejected, CallSucceeded, CircuitOpened, OperationFailed
 from resilient.pipeline import Pipeline
+from resilient.policies.retry import RETRY_OPTIONS, RetryPolicy
 from resilient.testing import FakeClock, disabled, inject, no_waits, ok
 from resilient.ticks import Ticks
 from tests.harness import Tensor, caught, run_threads
@@ -674,7 +675,7 @@ def test_a_pipeline_is_quiet_again_when_its_gates_are(registry):
 
 def test_a_call_in_flight_while_policies_are_replaced_ends_under_those_it_began_with(registry):
     """
-    A gate that came into force meanwhile takes a failed call as passed, and counts it where it may.
+    A call that has begun quietly is decided about, and counted, by the policies of that time.
     """
     other = Registry(clock=registry.hub.clock)
 
@@ -686,19 +687,36 @@ def test_a_call_in_flight_while_policies_are_replaced_ends_under_those_it_began_
     def move():
         work.resilience.bind(other)
 
-    def move_and_open():
-        move()
-        other.circuits["c"].state = "open"
-
     with pytest.raises(ConnectionError):
         work(move)
-    assert tuple(one.circuits["c"].state.value for one in (registry, other)) == ("closed", "open")
+    assert tuple(one.circuits["c"].state.value for one in (registry, other)) == ("open", "closed")
 
-    work.resilience.bind(registry)
-    other.circuits["c"].reset()
     with pytest.raises(ConnectionError):
-        work(move_and_open)
-    assert other.circuits["c"].get_state()["late"] == 1
+        work(lambda: None)
+    assert other.circuits["c"].state.value == "open"
+
+
+@pytest.mark.parametrize(("before", "after", "attempts"), [([3], [], 3), ([], [3], 1), ([2], [5], 2)])
+def test_a_quiet_call_that_fails_is_retried_as_it_was_when_it_began(colour, before, after, attempts, registry):
+    """
+    Policies that come, go or change while a call is under way leave that call alone.
+    """
+    pipeline = Pipeline(colour.of(lambda: step()), "work")  # noqa: PLW0108 - step is put in later
+    calls = []
+
+    def install(limits):
+        options = [RETRY_OPTIONS.filled({"max_attempts": one}) for one in limits]
+        pipeline.install([RetryPolicy(one, registry.hub) for one in options], registry.hub)
+
+    def step():
+        calls.append(1)
+        install(after)
+        raise ConnectionError
+
+    install(before)
+    with pytest.raises(ConnectionError):
+        colour.call(pipeline.aguard() if colour.is_async else pipeline.guard())
+    assert attempts == len(calls)
 
 
 def test_a_pipeline_shows_its_policies(registry):

@@ -180,7 +180,7 @@ def test_policies_of_the_same_spec_can_be_used_again(registry):
     """
     fn = circuit(failure_threshold=3, registry=registry)(lambda: 5)
     before = fn.resilience.policies[0]
-    fn.resilience.bind(registry, reuse=(before,), name=fn.resilience.pipeline.name)
+    fn.resilience.bind(registry, fn.resilience, name=fn.resilience.pipeline.name)
 
     assert fn.resilience.policies == (before,)
 

@@ -80,11 +80,14 @@ class CircuitCore:
         hub: Where time comes from and events go to.
 
     Attributes:
-        given: The options that were given.
+        given: The options that were given, by decorators or by hand.
+        declared: Those that declarations put over them, each with the rank of its layer; replaced whole.
         options: A value for every row of `CIRCUIT_OPTIONS`.
         late: Results that came in a later generation than their call's.
         last_error: Text of the error that opened the circuit.
     """
+
+    declared: Mapping[str, tuple[int, Any]] = _NOTHING
 
     def __init__(self, name: str, given: Mapping[str, Any], hub: Hub) -> None:
         self.name = name
@@ -126,8 +129,9 @@ class CircuitCore:
     def _put_in_force(self, given: Mapping[str, Any]) -> None:
         before = self.options
         self.given = dict(given) if given else _NOTHING
-        self.options = CIRCUIT_OPTIONS.filled(given)
-        self._rule = TripRule(self.options) if given else _DEFAULT_RULE
+        over = {option: value for option, (_, value) in self.declared.items()}
+        self.options = CIRCUIT_OPTIONS.filled({**given, **over} if over else given)
+        self._rule = TripRule(self.options) if given or over else _DEFAULT_RULE
         # Whether every error is a failure, as it is by default.
         self._counts_all = self.options["counts"].types == (Exception,) and not self.options["ignore"]
         if self._foreign is not None:

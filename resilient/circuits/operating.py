@@ -161,18 +161,24 @@ class OperatedCircuit(CircuitMachine):
 
     def configure(self, config: CircuitBreakerConfig) -> None:
         """
-        Put other options in force; state and counts stay.
+        Put other options in force, whatever is declared; state and counts stay.
         """
         if not isinstance(config, CircuitBreakerConfig):
             msg = f"configure() of circuit {self.name!r} takes a CircuitBreakerConfig, got {describe(config)}"
             raise PolicyError(msg)
-        self.adopt(config.given)
+        self.adopt(config.given, {})
 
-    def adopt(self, given: Mapping[str, Any]) -> None:
+    def adopt(self, given: Mapping[str, Any], declared: Mapping[str, tuple[int, Any]] | None = None) -> None:
         """
         Put checked options in force; see `configure`.
+
+        Args:
+            given: The options.
+            declared: What is declared over them, each with the rank of its layer; None: what is now.
         """
         with self._lock:
+            if declared is not None:
+                self.declared = declared
             now = self.hub.clock.monotonic()
             old = self._whole_rule()
             self._put_in_force(given)

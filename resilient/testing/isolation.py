@@ -40,6 +40,7 @@ def isolated_registry(clock: Clock | None = None, rng: Rng | None = None, name: 
 
 @contextmanager
 def _isolated(fresh: Registry) -> Generator[Registry]:
+    fresh.declare_like(default_registry())
     with ExitStack() as way_back:
         previous = swap_default(fresh)
         way_back.callback(swap_default, previous)
@@ -54,6 +55,8 @@ def _lend(resilience: Resilience[..., Any], registry: Registry) -> Callable[[], 
     """
     pipeline = resilience.pipeline
     home, name, policies = resilience.registry, pipeline.name, pipeline.policies
+    in_force, declared = resilience.in_force, resilience.declared
+    declarations = home.declarations
     resume_stats = pipeline.lay_stats_aside()
 
     def give_back() -> None:
@@ -62,8 +65,11 @@ def _lend(resilience: Resilience[..., Any], registry: Registry) -> Callable[[], 
             registry.hub.detach(pipeline)
         resilience.registry = home
         pipeline.name = name
+        resilience.in_force, resilience.declared = in_force, declared
         pipeline.install(policies, home.hub)
         resume_stats()
+        if home.declarations is not declarations:
+            resilience.follow()
 
     try:
         resilience.bind(registry)

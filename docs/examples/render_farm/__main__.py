@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from types import ModuleType
 
     from rich.console import Console
 
@@ -21,6 +23,7 @@ __all__ = ["main"]
 
 _STORYBOARD = Path(__file__).with_name("storyboard.toml")
 _NEEDED = {"PIL", "httpx", "matplotlib", "rich"}
+_WOVEN = "resilient run --policies docs/examples/render_farm/resilient.toml -m docs.examples.render_farm --woven"
 _FAILED, _UNUSABLE_INPUT, _INTERRUPTED = 1, 2, 130
 
 
@@ -38,9 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--storyboard", type=Path, default=_STORYBOARD, metavar="FILE", help="what to render (TOML)")
     parser.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="where pictures go (default: out)")
+    parser.add_argument("--woven", action="store_true", help="with the engine that has no decorators (see README.md)")
     arguments = parser.parse_args(argv)
     try:
-        return _run(arguments.storyboard, arguments.out)
+        return _run(arguments.storyboard, arguments.out, woven=arguments.woven)
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package not in _NEEDED:
@@ -55,7 +59,7 @@ def _say(problem: object, status: int) -> int:
     return status
 
 
-def _run(storyboard: Path, out: Path) -> int:
+def _run(storyboard: Path, out: Path, *, woven: bool) -> int:
     # Imported here, so that a missing extra is told with its remedy.
     from rich.console import Console
 
@@ -71,9 +75,12 @@ def _run(storyboard: Path, out: Path) -> int:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         return _say(f"--out {out}: {(error.strerror or str(error)).lower()}; give another folder", _UNUSABLE_INPUT)
+    engine = importlib.import_module(f"docs.examples.render_farm.{'plain_engine' if woven else 'engine'}")
+    if not hasattr(engine.render_shot, "resilience"):
+        return _say(f"--woven needs policies from outside: {_WOVEN}", _UNUSABLE_INPUT)
     console = Console()
     try:
-        report = _shoot(board, console)
+        report = _shoot(engine, board, console)
     except FarmError as error:
         return _say(error, _FAILED)
     print_report(report, console)
@@ -84,7 +91,7 @@ def _run(storyboard: Path, out: Path) -> int:
     return 0
 
 
-def _shoot(board: Storyboard, console: Console) -> Report:
+def _shoot(engine: ModuleType, board: Storyboard, console: Console) -> Report:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from docs.examples.render_farm.play import play_bare, play_resilient
@@ -102,8 +109,8 @@ def _shoot(board: Storyboard, console: Console) -> Report:
 
             return done
 
-        bare = play_bare(board, watch("bare functions"))
-        return play_resilient(board, default_registry(), bare, watch("with resilient"))
+        bare = play_bare(engine, board, watch("bare functions"))
+        return play_resilient(engine, board, default_registry(), bare, watch("with resilient"))
 
 
 if __name__ == "__main__":

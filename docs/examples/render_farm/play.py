@@ -1,5 +1,5 @@
 """
-Play a storyboard through a farm: once with the bare functions, once with the decorated ones.
+Play a storyboard through a farm: once with the bare functions, once with those under policies.
 """
 
 from __future__ import annotations
@@ -15,24 +15,17 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import httpx
 
-from docs.examples.render_farm.engine import (
-    SERVERS,
-    Clients,
-    Look,
-    RenderOrder,
-    Take,
-    fetch_look,
-    prepare,
-    render_shot,
-    render_still,
-)
 from docs.examples.render_farm.farm import Farm
+from docs.examples.render_farm.knowledge import prepare
+from docs.examples.render_farm.plain_engine import SERVERS, Clients, Look, RenderOrder, Take
 from docs.examples.render_farm.recorder import Recorder
 from docs.examples.render_farm.results import LOST, Report, RunResult, ShotResult
 from resilient import resilience_of
 from resilient.events import AttemptFailed
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from docs.examples.render_farm.storyboard import Scene, Shot, Storyboard
     from resilient import Outcome, Registry
 
@@ -65,7 +58,7 @@ Call: TypeAlias = Callable[..., Coroutine[Any, Any, Told]]
 
 async def call_bare(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Told:
     """
-    Call the function beneath the decorators of *fn*.
+    Call the function beneath the policies of *fn*.
     """
     raw = inspect.unwrap(fn)
     try:
@@ -80,7 +73,7 @@ async def call_bare(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Told:
 
 async def call_guarded(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Told:
     """
-    Call *fn* with its decorators, and tell what they made of it.
+    Call *fn* under its policies, and tell what they made of it.
     """
     outcome_of: Callable[..., Any] = resilience_of(fn).outcome
     outcome: Outcome[Any]
@@ -105,13 +98,15 @@ class _Player:
     One run over a storyboard.
 
     Args:
+        engine: Its functions: `engine`, or `plain_engine` where policies are woven into that.
         clients: The run's.
         call: How engine functions are called.
         done: Told of each shot as it is finished.
     """
 
-    def __init__(self, clients: Clients, call: Call, done: Progress) -> None:
+    def __init__(self, engine: ModuleType, clients: Clients, call: Call, done: Progress) -> None:
         self.errors: Counter[str] = Counter()
+        self._engine = engine
         self._clients = clients
         self._call = call
         self._done = done
@@ -147,7 +142,7 @@ class _Player:
         async with self._library:
             if scene in self._looks:
                 return None
-            told = await self._call(fetch_look, self._clients, scene)
+            told = await self._call(self._engine.fetch_look, self._clients, scene)
             if told.route == LOST:
                 return told
             self._looks[scene] = told.value
@@ -157,11 +152,12 @@ class _Player:
         look, url = self._looks[scene.title], self._clients.urls["atlas"]
         if shot.kind == "still":
             how = {"seed": shot.seed, "look": look, "resolution": shot.resolution, "steps": shot.steps}
-            return await self._call(render_still, self._clients, url, shot.title, shot.prompt, scene.palette, **how)
+            still = self._engine.render_still
+            return await self._call(still, self._clients, url, shot.title, shot.prompt, scene.palette, **how)
         order = RenderOrder(
             url, shot.title, shot.prompt, scene.palette, shot.seed, look, shot.resolution, shot.steps, shot.batch
         )
-        return await self._call(render_shot, self._clients, order)
+        return await self._call(self._engine.render_shot, self._clients, order)
 
 
 def _result(scene: Scene, shot: Shot, told: Told, seconds: float) -> ShotResult:
@@ -191,12 +187,12 @@ def _words(resolution: str, steps: int, frames: int) -> str:
     return f"{resolution}, {steps} steps, {frames} {'frame' if frames == 1 else 'frames'}"
 
 
-async def _play(board: Storyboard, farm: Farm, call: Call, done: Progress) -> RunResult:
+async def _play(engine: ModuleType, board: Storyboard, farm: Farm, call: Call, done: Progress) -> RunResult:
     async with AsyncExitStack() as stack:
         # Without the environment: a proxy would not find servers on loopback.
         asynchronous = await stack.enter_async_context(httpx.AsyncClient(timeout=_TIMEOUT, trust_env=False))
         sync = stack.enter_context(httpx.Client(timeout=_TIMEOUT, trust_env=False))
-        player = _Player(Clients(sync, asynchronous, farm.urls), call, done)
+        player = _Player(engine, Clients(sync, asynchronous, farm.urls), call, done)
         start = time.monotonic()
         try:
             shots = await player.play(board)
@@ -208,22 +204,24 @@ async def _play(board: Storyboard, farm: Farm, call: Call, done: Progress) -> Ru
     return RunResult(seconds=round(seconds, 3), shots=shots, errors=tuple(player.errors.most_common()))
 
 
-def play_bare(board: Storyboard, done: Progress) -> RunResult:
+def play_bare(engine: ModuleType, board: Storyboard, done: Progress) -> RunResult:
     """
     Play *board* with the bare functions, on a farm of its own.
     """
     with Farm(SERVERS, board.seed) as farm:
-        return asyncio.run(_play(board, farm, call_bare, done))
+        return asyncio.run(_play(engine, board, farm, call_bare, done))
 
 
-def play_resilient(board: Storyboard, registry: Registry, bare: RunResult, done: Progress) -> Report:
+def play_resilient(
+    engine: ModuleType, board: Storyboard, registry: Registry, bare: RunResult, done: Progress
+) -> Report:
     """
-    Play *board* with the decorated functions, on a farm with the same faults, and report on both runs.
+    Play *board* with the functions under their policies, on a farm with the same faults, and report on both runs.
     """
     with Farm(SERVERS, board.seed) as farm:
         recorder = Recorder()
-        prepare(registry, farm.urls, recorder)
-        run = asyncio.run(_play(board, farm, call_guarded, done))
+        prepare(registry, farm.urls, recorder, engine)
+        run = asyncio.run(_play(engine, board, farm, call_guarded, done))
         health = registry.health()
         marks = recorder.marks(farm.outages)
     # By type, as analytics count them, each with the latest text for an example.

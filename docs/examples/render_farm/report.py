@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["print_report", "write_report"]
 
 _TOP = 6
-_MODULE = "docs.examples.render_farm.engine:"
+_MODULES = ("docs.examples.render_farm.engine:", "docs.examples.render_farm.plain_engine:")
 # The order in which a reader asks: how well did it go?
 _KINDS = ("first try", "retry", "recovery", "fallback", "lost")
 
@@ -81,8 +81,9 @@ def _narrower(table: str) -> str:
     """
     Leave out the module that all functions of the table are in, for terminals of 100 columns.
     """
-    gap = " " * len(_MODULE)
-    return table.replace(_MODULE, "").replace(f"  function{gap}", "  function", 1)
+    module = next((one for one in _MODULES if one in table), "")
+    gap = " " * len(module)
+    return table.replace(module, "").replace(f"  function{gap}", "  function", 1)
 
 
 def _comparison(report: Report) -> Table:

@@ -1,0 +1,3 @@
+"""
+The command line: ``resilient run``, ``resilient check`` and ``resilient explain``.
+"""

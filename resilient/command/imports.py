@@ -1,0 +1,152 @@
+"""
+What only the modules themselves can tell about a file of policies: they are imported, and woven.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import sys
+import warnings
+from typing import TYPE_CHECKING
+
+from resilient.command.main import importing
+from resilient.declared.advice import advise_imported
+from resilient.declared.model import Problem
+from resilient.declared.patterns import matches
+from resilient.declared.references import resolve
+from resilient.declared.vocabulary import references_in
+from resilient.declared.wording import dotted
+from resilient.errors import PolicyError, ResilientWarning
+from resilient.redaction import readable
+from resilient.text import safe_str
+from resilient.weaving import weave
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from resilient.declared.model import Declaration, Document, Rule
+
+__all__ = ["look"]
+
+_PROGRAM = "__main__"
+
+
+def look(path: Path, document: Document) -> tuple[list[Problem], list[Problem]]:
+    """
+    Import what *document* names, and put its policies where they belong; return the problems and the warnings.
+
+    Args:
+        path: The file.
+        document: What it says, free of problems.
+    """
+    told: list[Problem] = []
+    with importing(), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        problems = [*_modules(document), *_references(document)]
+        if not problems:
+            told += advise_imported(document)
+            problems, unmatched = _woven(path, document)
+            told += unmatched
+    # What Python itself warns about is not about policies.
+    told += [Problem(document.label, "", str(one.message)) for one in caught if _is_ours(one)]
+    return problems, told
+
+
+def _is_ours(warning: warnings.WarningMessage) -> bool:
+    # What matches nothing is told with its line.
+    return issubclass(warning.category, ResilientWarning) and "match no function" not in str(warning.message)
+
+
+def _woven(path: Path, document: Document) -> tuple[list[Problem], list[Problem]]:
+    try:
+        weaving = weave(path)
+    except PolicyError as error:
+        return [Problem(document.label, "", one) for one in error.problems or [str(error)]], []
+    unmatched = set(weaving.unmatched)
+    skipped = weaving.skipped
+    told = [
+        _about(rule, skipped.get(rule.pattern) or "matches no function")
+        for rule in document.rules
+        # A program's own functions are there when it runs.
+        if rule.pattern in unmatched and not rule.pattern.startswith(f"{_PROGRAM}:")
+    ]
+    return [], told
+
+
+def _about(rule: Rule, text: str) -> Problem:
+    return Problem(rule.origin.where, dotted(("functions", rule.pattern)), text)
+
+
+def _modules(document: Document) -> Iterator[Problem]:
+    """
+    Import the modules of all patterns; yield those that cannot be.
+    """
+    tried: dict[str, str | None] = {}
+    for rule in document.rules:
+        part = rule.pattern.partition(":")[0]
+        package = part.partition("*")[0].rpartition(".")[0] if "*" in part else part
+        if not package or package == _PROGRAM:
+            continue
+        if package not in tried:
+            tried[package] = _failure(package)
+        reason = tried[package]
+        if reason is None and package != part:
+            for name in _below(package, part):
+                tried.setdefault(name, _failure(name))
+                reason = reason or tried[name]
+        if reason is not None:
+            yield _about(rule, reason)
+
+
+def _below(package: str, pattern: str) -> list[str]:
+    """
+    Return the names of the modules in *package* that *pattern* means; that of a program would run it.
+    """
+    path = getattr(sys.modules[package], "__path__", None)
+    if path is None:
+        return []
+    found = pkgutil.walk_packages(path, f"{package}.", onerror=lambda _: None)
+    return [one.name for one in found if matches(pattern, one.name) and not one.name.endswith(f".{_PROGRAM}")]
+
+
+def _failure(module: str) -> str | None:
+    """
+    Import *module*; return why that is not possible.
+    """
+    try:
+        importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        return f"there is no module {error.name or module!r}"
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a module may raise anything
+        told = safe_str(error) if isinstance(error, Exception) else ""
+        return f"importing {module!r} raised {type(error).__name__}{': ' if told else ''}{readable(told)}"
+    return None
+
+
+def _references(document: Document) -> Iterator[Problem]:
+    """
+    Yield the references that lead nowhere, each place once.
+    """
+    seen = set()
+    for path, declaration in _declarations(document):
+        for kind, table in declaration.kinds.items():
+            raw = {name: value.raw for name, value in (table or {}).items()}
+            for key, reference in references_in(kind, raw):
+                value = (table or {}).get(key.partition(".")[0])
+                where = value.origin.where if value else document.label
+                if (where, reference) in seen or reference.startswith(f"{_PROGRAM}:"):
+                    continue
+                seen.add((where, reference))
+                try:
+                    resolve(reference)
+                except PolicyError as error:
+                    yield Problem(where, f"{path}.{kind}.{key}", str(error))
+
+
+def _declarations(document: Document) -> Iterator[tuple[str, Declaration]]:
+    for name, declaration in document.policies.items():
+        yield dotted(("policies", name)), declaration
+    for rule in document.rules:
+        yield dotted(("functions", rule.pattern)), rule.declaration

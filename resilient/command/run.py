@@ -1,0 +1,70 @@
+"""
+``resilient run``: an unchanged program under declared policies.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from resilient.command import program as programs
+from resilient.command.children import follow
+from resilient.command.governor import Governor
+from resilient.command.main import PROBLEMS, USAGE, declared_in, say
+from resilient.command.report import Account, told_at_exit
+from resilient.command.unhandled import told_without_us
+from resilient.errors import PolicyError
+from resilient.registry import default_registry
+from resilient.weaving import weave
+
+if TYPE_CHECKING:
+    import argparse
+
+__all__ = ["act"]
+
+
+def act(arguments: argparse.Namespace) -> int:
+    """
+    Run what ``resilient run`` was given.
+
+    Returns:
+        The exit status; what the program raises, `SystemExit` included, is raised.
+    """
+    words = arguments.module if arguments.module is not None else arguments.program
+    if not words:
+        say("name a program to run, or a module after -m; see: resilient run --help")
+        return USAGE
+    policies = declared_in(arguments.policies)
+    if policies is None:
+        return USAGE
+    # First of all: what is woven, or found by a program's name, is not to be this command itself.
+    main = programs.fresh_main()
+    sys.argv = ["-m" if arguments.module is not None else words[0], *words[1:]]
+    registry = default_registry()
+    try:
+        weaving = weave(policies, registry=registry)
+    except PolicyError as error:
+        say(str(error))
+        return USAGE
+    follow(policies)
+    try:
+        program = programs.by_name(words[0]) if arguments.module is not None else programs.by_path(words[0])
+    except programs.NotFound as error:
+        say(str(error))
+        return error.status
+    programs.prepare(program, main)
+    governor = Governor(registry)
+    governor.install()
+    account = Account(registry, weaving, governor)
+    told_at_exit(account, full=arguments.report, as_json=arguments.json)
+    try:
+        programs.execute(program, main, governor.wanted)
+    except SystemExit as stop:
+        if stop.code:
+            raise
+    except BaseException:
+        account.broken_off = True
+        # Python itself does the rest, so that hooks, status and signals are its own.
+        told_without_us(*programs.LAUNCH)
+        raise
+    return PROBLEMS if arguments.strict and account.problems() else 0

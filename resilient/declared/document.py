@@ -1,0 +1,181 @@
+"""
+From tables to a checked document: each policy with all that it inherits, each rule, and every problem at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from resilient.declared.environment import from_environment
+from resilient.declared.lineage import MOST, joined, lineages
+from resilient.declared.lines import DEPTH
+from resilient.declared.model import KINDS, Declaration, Document, Origin, Problem, Rule
+from resilient.declared.patterns import problem_of
+from resilient.declared.reading import Text
+from resilient.declared.tables import NAME, Said, Tables, over
+from resilient.declared.vocabulary import check_together
+from resilient.declared.wording import did_you_mean, dotted, type_of
+from resilient.errors import PolicyError
+
+if TYPE_CHECKING:
+    from resilient.declared.model import Table
+
+__all__ = ["build", "examine", "of_mapping"]
+
+_SECTIONS = ("policies", "functions")
+_NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
+
+
+def build(text: Text, environ: Mapping[str, str] = _NO_VARIABLES) -> Document:
+    """
+    Return what *text* declares, checked, with what the environment changes of it.
+
+    Args:
+        text: A file's tables, or `of_mapping`'s.
+        environ: Where variables like ``RESILIENT_POLICIES__GPU__RETRY__MAX_ATTEMPTS`` are looked for.
+
+    Raises:
+        PolicyError: With every problem at once, in the order of the lines.
+    """
+    document, problems = examine(text, environ)
+    if problems:
+        raise PolicyError(text.label, [str(problem) for problem in problems])
+    return document
+
+
+def examine(text: Text, environ: Mapping[str, str] = _NO_VARIABLES) -> tuple[Document, tuple[Problem, ...]]:
+    """
+    Return what *text* declares as far as it can be meant, and every problem in the order of the lines.
+    """
+    builder = _Builder(text)
+    document = builder.document(environ)
+    return document, tuple(sorted(builder.tables.problems, key=builder.tables.rank))
+
+
+def of_mapping(mapping: Mapping[str, Any], label: str = "configure()") -> Text:
+    """
+    Return *mapping*, which has the shape of a file, as if it had been read; it is copied.
+
+    Raises:
+        PolicyError: It is no mapping, has keys that are no strings, or is nested too deep.
+    """
+    if not isinstance(mapping, Mapping):
+        raise PolicyError(label, [f"must be a mapping of the shape of a file, got {type_of(mapping)}"])
+    return Text(label, _copied(mapping, (), label), {}, "runtime")
+
+
+def _copied(value: Any, path: tuple[str, ...], label: str) -> Any:
+    if len(path) > DEPTH:
+        raise PolicyError(label, [str(Problem(label, dotted(path[:3]), f"is nested more than {DEPTH} deep"))])
+    if isinstance(value, Mapping):
+        wrong = [type_of(key) for key in value if not isinstance(key, str)]
+        if wrong:
+            raise PolicyError(label, [str(Problem(label, dotted(path), f"keys must be strings, got {wrong[0]}"))])
+        return {key: _copied(one, (*path, key), label) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_copied(one, (*path, str(at)), label) for at, one in enumerate(value)]
+    return value
+
+
+class _Builder:
+    """
+    Puts together what the tables of one text say.
+    """
+
+    def __init__(self, text: Text) -> None:
+        self.text = text
+        self.tables = Tables(text)
+        self.said: dict[str, Said] = {}
+        self.of: Mapping[str, tuple[str, ...]] = {}
+        self._told: set[object] = set()
+
+    def document(self, environ: Mapping[str, str]) -> Document:
+        for key in self.text.tables:
+            if key not in _SECTIONS:
+                self.tables.wrong((key,), f"is unknown{did_you_mean(key, _SECTIONS)}")
+        section = self._section("policies")
+        self.tables.policies = frozenset(section)
+        self.said = {name: self._policy(name, table) for name, table in section.items()}
+        overrides, problems = from_environment(environ, self.said)
+        self.tables.problems += problems
+        for override in overrides:
+            self.tables.override(self.said[override.policy], override)
+        self.of = self._lineages()
+        policies = {
+            name: self._merged([self.said[one] for one in self.of[name]], self.of[name], ("policies", name))
+            for name in self.said
+        }
+        rules = [self._rule(pattern, value) for pattern, value in self._section("functions").items()]
+        return Document(self.text.label, policies, tuple(rule for rule in rules if rule))
+
+    def _section(self, name: str) -> dict[str, Any]:
+        section = self.text.tables.get(name, {})
+        if isinstance(section, dict):
+            return section
+        self.tables.wrong((name,), f"must be a table, got {type_of(section)}")
+        return {}
+
+    def _policy(self, name: str, table: object) -> Said:
+        path = ("policies", name)
+        if not name.strip():
+            self.tables.wrong(path, "must have a name that is not empty")
+        if isinstance(table, dict):
+            return self.tables.table(path, table)
+        self.tables.wrong(path, f"must be a table, got {type_of(table)}")
+        return Said({}, {})
+
+    def _lineages(self) -> Mapping[str, tuple[str, ...]]:
+        found = lineages({name: one.extends for name, one in self.said.items()})
+        for circle in found.circles:
+            way = " -> ".join("..." if one == "..." else dotted([one]) for one in circle)
+            self.tables.wrong(("policies", circle[0], "extends"), f"leads back to itself: {way}; take one of these out")
+        for name in found.long:
+            self.tables.wrong(("policies", name, "extends"), f"makes it of more than {MOST} policies; extend fewer")
+        return found.of
+
+    def _rule(self, pattern: str, value: object) -> Rule | None:
+        path = ("functions", pattern)
+        problem = problem_of(pattern)
+        if problem:
+            self.tables.wrong(path, problem)
+        if isinstance(value, dict):
+            own = self.tables.table(path, value)
+        elif isinstance(value, str):
+            own = Said({}, {}, self.tables.names(path, [value]))
+        else:
+            self.tables.wrong(path, f"must be {NAME}, or a table of the kinds of policies, got {type_of(value)}")
+            return None
+        names = joined(pattern, [self.of[one] for one in own.extends])[1:]
+        declaration = self._merged([own, *(self.said[one] for one in names)], names, path)
+        return None if problem else Rule(pattern, declaration, Origin(self.text.layer, self.tables.where(path)))
+
+    def _merged(self, chain: list[Said], names: tuple[str, ...], path: tuple[str, ...]) -> Declaration:
+        kinds: dict[str, Table | None] = {}
+        above: dict[str, Table | None] = {}
+        for said in reversed(chain):
+            for kind, table in said.kinds.items():
+                kinds[kind] = over(kind, kinds.get(kind), table)
+                if table is None:
+                    # A kind that is removed is not inherited, whatever was to change in it.
+                    above.pop(kind, None)
+            for kind, table in said.above.items():
+                above[kind] = over(kind, above.get(kind), table)
+        for kind, table in above.items():
+            kinds[kind] = over(kind, kinds.get(kind), table)
+        for kind, table in kinds.items():
+            if table is not None:
+                self._together(kind, table, path)
+        order = next((said.order for said in chain if said.order is not None), None)
+        return Declaration({kind: kinds[kind] for kind in KINDS if kind in kinds}, order, names)
+
+    def _together(self, kind: str, table: Table, path: tuple[str, ...]) -> None:
+        for key, sentence in check_together(kind, {name: value.raw for name, value in table.items()}):
+            value = table.get(key)
+            # Once: what is wrong with a policy is wrong with all that extend it.
+            once = (kind, sentence, frozenset(map(id, [value] if value else table.values())) or path)
+            if once not in self._told:
+                self._told.add(once)
+                where = value.origin.where if value else self.tables.where((*path, kind))
+                self.tables.wrong((*path, kind), sentence, where=where, key=key)
