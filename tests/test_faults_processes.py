@@ -32,41 +32,10 @@ from resilient import (
 )
 from resilient.events import CircuitOpened, LevelChanged
 from resilient.testing import isolated_registry
-from tests.harness import PATIENCE, caught, python, script
+from tests.harness import PATIENCE, caught, in_fork, may_fork, needs_fork, python, script
 from tests.workshop import EXPECTED, Workshop, locks
 
-needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
-may_fork = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
-
-
 # -- row 29: forks ------------------------------------------------------------------------------------------
-
-
-def in_fork(work, seconds=PATIENCE):
-    """
-    Run *work* in a forked child, and return the text that it returns; kill a child that hangs.
-    """
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        text = "?"
-        try:
-            text = str(work())
-        except BaseException as error:
-            text = f"{type(error).__name__}: {error}"
-        finally:
-            os.write(writer, text.encode()[:4096])
-            os._exit(0)
-    os.close(writer)
-    try:
-        ready, _, _ = select.select([reader], [], [], seconds)
-        text = os.read(reader, 4096).decode() if ready else "deadlock"
-        if not ready:
-            os.kill(child, signal.SIGKILL)
-    finally:
-        os.waitpid(child, 0)
-        os.close(reader)
-    return text
 
 
 @needs_fork

@@ -259,17 +259,6 @@ def test_row_32_a_call_within_every_locked_section(colour, registry):
     assert told == EXPECTED
 
 
-@pytest.fixture
-def switches():
-    """
-    Let threads take turns as often as can be.
-    """
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
-
-
 @needs_timers
 def test_row_32_a_signal_handler_that_calls_at_any_time(colour, registry, switches, untraced, monkeypatch):
     """

@@ -81,17 +81,6 @@ def breaker(registry):
     return registry.circuit("c")
 
 
-@pytest.fixture
-def often():
-    """
-    Let threads take turns as often as can be.
-    """
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
-
-
 def calls_of(breaker):
     """
     Return what *breaker* has counted: calls and failures in its window, and late results.
@@ -439,7 +428,7 @@ def test_a_success_that_comes_after_a_reset_is_late(registry, breaker, options):
     assert calls_of(breaker) == (1, 0, 1)
 
 
-@pytest.mark.usefixtures("often")
+@pytest.mark.usefixtures("switches")
 def test_no_success_is_lost_or_counted_twice_by_threads(registry, breaker, options):
     """
     After 32 threads have called, with looks and a few failures between, the window holds exactly what they did.
@@ -475,7 +464,7 @@ def test_no_success_is_lost_or_counted_twice_by_threads(registry, breaker, optio
     assert calls_of(breaker) == (6400, 128, 0)
 
 
-@pytest.mark.usefixtures("often")
+@pytest.mark.usefixtures("switches")
 def test_results_that_come_when_the_circuit_has_opened_are_late(registry, breaker, options):
     """
     Where the circuit is opened under 32 threads, each call is in the window, late or rejected.

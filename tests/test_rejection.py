@@ -8,7 +8,6 @@ import copy
 import gc
 import os
 import pickle
-import sys
 import threading
 import weakref
 from contextlib import suppress
@@ -288,18 +287,7 @@ def test_a_restored_circuit_goes_on_counting_rejections(registry, colour, fn):
 # -- exact counts ---------------------------------------------------------------------------
 
 
-@pytest.fixture
-def often():
-    """
-    Let threads take turns as often as can be.
-    """
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
-
-
-@pytest.mark.usefixtures("often")
+@pytest.mark.usefixtures("switches")
 def test_rejections_are_exact_under_thirty_two_threads(registry):
     """
     Every call is either made or rejected, and counted as that once, while somebody opens and closes the circuit.
