@@ -49,8 +49,8 @@ class Declarations:
     __slots__ = ("_made", "documents", "file", "runtime")
 
     def __init__(self, file: Document | None = None, runtime: Document | None = None) -> None:
-        self.file = file
-        self.runtime = runtime
+        self.file: Document | None = file
+        self.runtime: Document | None = runtime
         layers = (("file", file), ("runtime", runtime))
         self.documents: tuple[tuple[Patterns, Document, str], ...] = tuple(
             (Patterns(document.rules), document, layer) for layer, document in layers if document is not None
@@ -195,10 +195,10 @@ class Deferred:
 
     kind = "declared"
     timed = False
-    gate = _Closed()
+    gate: _Closed = _Closed()
 
     def __init__(self, function: Resilience[..., Any]) -> None:
-        self.function = function
+        self.function: Resilience[..., Any] = function
 
     def __repr__(self) -> str:
         return "@declared, at the first call"

@@ -52,7 +52,7 @@ class DeclaredDegradeSpec(DegradeSpec):
 
     def __init__(self, rules: Mapping[str, Any], given: Mapping[str, Any], declared: frozenset[str]) -> None:
         super().__init__(rules, given)
-        self.declared = declared
+        self.declared: frozenset[str] = declared
 
     def _adjuster(self, fn: Callable[..., Any], name: str) -> Adjuster:
         from resilient.policies.arguments import Parameters

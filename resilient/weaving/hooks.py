@@ -61,7 +61,11 @@ def is_lazy(module: ModuleType) -> bool:
     """
     Tell whether the module runs when somebody first asks it for something.
     """
-    return type(module) is _LAZY
+    if type(module) is not _LAZY:
+        return False
+    # From Python 3.12.3 on its class changes only after it has run; until then its spec tells that it is running.
+    state = getattr(namespace(module).get("__spec__"), "loader_state", None)
+    return not (isinstance(state, dict) and state.get("is_loading"))
 
 
 def unfinished(module: ModuleType) -> bool:

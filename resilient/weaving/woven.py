@@ -13,6 +13,7 @@ from resilient.weaving.finding import AROUND, contents, raw_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from contextlib import AbstractContextManager
 
     from resilient.registry import Registry
     from resilient.resilience import Resilience
@@ -39,7 +40,7 @@ class _Loom:
         survives_fork(self)
 
     def _renew_locks(self) -> None:
-        self.lock = threading.RLock()
+        self.lock: AbstractContextManager[Any] = threading.RLock()
         # Places that a thread is about to fill. It does so outside of the lock: a policy's references may
         # be imported for it, and who imports them may be waiting for the lock.
         self.busy: set[tuple[int, str]] = set()
