@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness import python
+
 ROOT = Path(__file__).parents[1]
 ENVIRON = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
 
@@ -595,3 +597,52 @@ def test_our_own_errors_point_at_the_call(folder):
         "resilient.errors.CircuitBreakerOpenError: circuit 'program:flaky'" in done.stderr
         or "__main__:flaky" in done.stderr
     )
+
+
+@pytest.mark.parametrize("code", ["''", "0.0", "False", "None", "0", "'told'", "3"])
+def test_the_status_is_what_python_makes_of_it(folder, code):
+    """
+    A text, though empty, and a float are messages to Python, and status 1; False is 0.
+    """
+    place = folder({"program.py": f"import sys\ndef f(): pass\nsys.exit({code})\n"})
+
+    assert ended(governed(place, "program.py")) == ended(start(place, "program.py"))
+
+
+def test_dashes_may_stand_before_the_program(folder):
+    """
+    What follows ``--`` is the program and its own words.
+    """
+    place = folder({"program.py": "import sys\ndef f(): pass\nprint(sys.argv)\n"})
+
+    assert ended(governed(place, "--", "program.py", "-x")) == ended(start(place, "program.py", "-x"))
+
+
+def test_a_reference_that_never_comes_is_told(folder):
+    """
+    What a policy of the program's own function refers to in vain is named at the first call.
+    """
+    place = folder(
+        {
+            "program.py": "def f(): return 1\nprint(f())\n",
+            "policies.toml": '[functions]\n"__main__:f" = { fallback_chain = ["__main__:nope"] }\n',
+        }
+    )
+    done = governed(place, "program.py")
+
+    assert done.returncode == 1
+    assert "PolicyError" in done.stderr
+    assert "'nope'" in done.stderr
+    assert "RecursionError" not in done.stderr
+
+
+def test_a_narrow_terminal_gets_names_escaped(folder):
+    """
+    What standard output has no letters for is escaped, and no traceback.
+    """
+    place = folder({"wide.toml": '[policies."日本"]\nretry = true\n'})
+    environ = {**ENVIRON, "PYTHONIOENCODING": "ascii"}
+    out, err = python("-m", "resilient", "check", "wide.toml", env=environ, cwd=place)
+
+    assert "\\u65e5" in out
+    assert err == ""

@@ -1133,3 +1133,20 @@ def test_a_first_call_by_many_threads_follows_references_once_for_all(engine):
 
     assert results == ["placeholder"] * 8
     assert module.render.resilience.stats().calls == 8
+
+
+def test_what_is_not_there_at_the_first_call_either_is_told(registry, colour, monkeypatch):
+    """
+    A reference that was left for the first call, and leads nowhere then, is one clear error at each call.
+    """
+    monkeypatch.setattr("resilient.declared.declarations._under_way", lambda _: True)
+    registry.configure({"functions": {"*:*.work": {"fallback_chain": ["builtins:nobody_has_this"]}}})
+
+    def work():
+        return "done"
+
+    fn = governed(registry=registry)(colour.of(work))
+    told = [caught(colour.call, fn) for _ in range(2)]
+
+    assert [type(error) for error in told] == [PolicyError, PolicyError]
+    assert "nobody_has_this" in str(told[0])

@@ -73,6 +73,9 @@ def show(text: str) -> None:
     """
     Print an answer; whoever reads it may stop before its end.
     """
+    # A terminal or a pipe that has no such letters gets them escaped.
+    with contextlib.suppress(AttributeError):
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a stand-in may have none
     try:
         print(text, flush=True)
     except BrokenPipeError:

@@ -31,6 +31,8 @@ def act(arguments: argparse.Namespace) -> int:
         The exit status; what the program raises, `SystemExit` included, is raised.
     """
     words = arguments.module if arguments.module is not None else arguments.program
+    # What follows is the program's, whatever it looks like.
+    words = words[words[:1] == ["--"] :]
     if not words:
         say("name a program to run, or a module after -m; see: resilient run --help")
         return USAGE
@@ -60,7 +62,8 @@ def act(arguments: argparse.Namespace) -> int:
     try:
         programs.execute(program, main, governor.wanted)
     except SystemExit as stop:
-        if stop.code:
+        # As Python takes it: a text that is empty, and a float that is 0, are messages.
+        if stop.code is not None and not (isinstance(stop.code, int) and stop.code == 0):
             raise
     except BaseException:
         account.broken_off = True

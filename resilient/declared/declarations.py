@@ -209,9 +209,13 @@ class Deferred:
         """
         from resilient.gates import planned
 
+        function = self.function
         try:
-            self.function.follow()
+            function.follow()
+            if function.policies[:1] == (self,):
+                # It is not there even now. That is to be told, and not to be waited for once more.
+                function.registry.declarations.specs_for(function)  # type: ignore[union-attr]  # it has come from there
         except PolicyError as error:
             return Raised(error)
-        op.policies = self.function.policies
+        op.policies = function.policies
         return (yield from planned(op, args, kwargs))
