@@ -6,14 +6,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from resilient.registry import default_registry
+from resilient.errors import PolicyError
+from resilient.policies.options import describe
+from resilient.registry import Registry, default_registry
 from resilient.weaving.loom import Weaving
 from resilient.weaving.woven import LOOM
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from resilient.registry import Registry
 
 __all__ = ["Weaving", "unweave", "weave"]
 
@@ -31,8 +31,11 @@ def weave(path: str | Path | None = None, *, registry: Registry | None = None) -
 
     Raises:
         PolicyError: The file cannot be meant, or a policy cannot be put on a function that it is for: with all
-            problems. What was woven before stays as it was.
+            problems. What was woven before stays as it was. Or *registry* is none.
     """
+    if registry is not None and not isinstance(registry, Registry):
+        where = "weave()"
+        raise PolicyError(where, [f"registry must be a Registry or None, got {describe(registry)}"])
     home = default_registry() if registry is None else registry
     if path is not None or home.declarations is None:
         home.reload(path)
