@@ -920,6 +920,17 @@ def test_a_reference_from_an_import_in_a_circle_is_told(project):
     assert weaving.missed == (("app", "render"),)
 
 
+def test_one_reference_is_told_in_the_singular(project):
+    """
+    The warning is a sentence for one as for many.
+    """
+    project.module()
+    project.module("app", "from engine import render")
+    told = "^1 reference was taken before weaving, and goes past the policies: engine:render in app"
+    with pytest.warns(ResilientWarning, match=told):
+        project.weave("engine:render")
+
+
 def test_long_lists_are_cut(project):
     """
     A warning names ten, and how many more there are; `missed` has them all.
@@ -1033,11 +1044,38 @@ def test_what_cannot_be_woven_does_not_keep_a_module_from_being_imported(project
     """
     project.write("engine")
     weaving = project.weave("engine:stream", tables={"engine:render": BROKEN})
-    with pytest.warns(ResilientWarning, match="importing 'engine': 1 functions are not woven.*nothing"):
+    with pytest.warns(ResilientWarning, match="importing 'engine': 1 function is not woven.*nothing"):
         engine = importlib.import_module("engine")
 
     assert weaving.functions == ("engine:stream",)
     assert engine.calls == []
+
+
+def test_what_an_import_could_not_weave_is_kept_until_it_is_woven(project):
+    """
+    Its problem is among `problems`, once, through a weaving that fails, until one that does not or a reload.
+    """
+    project.write("engine")
+    weaving = project.weave(tables={"engine:render": BROKEN, "engine:stream": BROKEN})
+    assert weaving.problems == ()
+    with pytest.warns(ResilientWarning, match="importing 'engine': 2 functions are not woven"):
+        engine = importlib.import_module("engine")
+    with pytest.raises(PolicyError):
+        project.weave("engine:stream", tables={"engine:render": BROKEN})
+
+    first, second = weaving.problems
+    assert "engine:render" in first
+    assert "engine:stream" in second
+    assert weaving.unmatched == ()
+    project.weave("engine:stream")
+    assert weaving.problems == ()
+    with pytest.warns(ResilientWarning, match="1 function is not woven"):
+        project.registry.configure({"functions": {"engine:render": {"fallback_chain": ["engine:nothing"]}}})
+        importlib.reload(engine)
+    assert len(weaving.problems) == 1
+    project.registry.configure({})
+    importlib.reload(engine)
+    assert weaving.problems == ()
 
 
 def test_what_is_referred_to_is_woven_too(project):
@@ -1225,6 +1263,18 @@ def test_a_class_that_cannot_be_changed_is_skipped(project, monkeypatch):
     assert weaving.functions == ()
     assert engine.Stone().roll() == 1
     assert list(project.registry.functions) == []
+
+
+@pytest.mark.parametrize(("value", "shown"), [(3, r"3 \(int\)"), ("default", r"'default' \(str\)")])
+def test_what_is_no_registry_is_refused(project, value, shown):
+    """
+    The error is that of every ``registry=``, and nothing has happened.
+    """
+    project.declare("engine:render")
+    with pytest.raises(PolicyError, match=rf"weave\(\).*registry must be a Registry or None, got {shown}"):
+        weave(project.file, registry=value)
+
+    assert finders() == []
 
 
 def test_the_default_registry_is_woven_where_none_is_given(project):

@@ -15,7 +15,7 @@ from resilient.declared.advice import advise
 from resilient.declared.document import examine
 from resilient.declared.model import Problem
 from resilient.declared.reading import read
-from resilient.declared.wording import dotted
+from resilient.declared.wording import counted, dotted
 from resilient.errors import PolicyError
 from resilient.text import escape
 
@@ -88,17 +88,11 @@ def _placed(advice: Problem, text: Text) -> Problem:
 def _text(path: Path, document: Document | None, problems: list[Problem], warnings: list[Problem]) -> str:
     lines = [str(problem) for problem in problems]
     lines += [": ".join(part for part in (one.where, "warning", one.key, one.text) if part) for one in warnings]
-    told = [_many(len(problems), "problem") if problems else "no problems"]
-    told += [_many(len(warnings), "warning")] if warnings else []
+    told = [counted(len(problems), "problem") if problems else "no problems"]
+    told += [counted(len(warnings), "warning")] if warnings else []
     if document is not None:
-        told = [_many(len(document.policies), "policy"), _many(len(document.rules), "pattern"), *told]
+        told = [counted(len(document.policies), "policy"), counted(len(document.rules), "pattern"), *told]
     return "\n".join([*lines, f"{escape(str(path))}: {', '.join(told)}"])
-
-
-def _many(number: int, what: str) -> str:
-    if number != 1:
-        what = f"{what[:-1]}ies" if what.endswith("y") else f"{what}s"
-    return f"{number} {what}"
 
 
 def _json(path: Path, document: Document | None, problems: list[Problem], warnings: list[Problem]) -> str:

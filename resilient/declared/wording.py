@@ -12,7 +12,7 @@ from resilient.text import compiled, cut, escape
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-__all__ = ["did_you_mean", "dotted", "type_of"]
+__all__ = ["counted", "did_you_mean", "dotted", "type_of"]
 
 _TYPES: tuple[tuple[type | tuple[type, ...], str], ...] = (
     (bool, "a boolean"),  # before int, which it is too
@@ -42,6 +42,15 @@ def dotted(path: Sequence[str]) -> str:
     Return the key *path* as TOML writes it: parts that are no bare keys in quotes.
     """
     return ".".join(part if compiled(r"[A-Za-z0-9_-]{1,80}").fullmatch(part) else f'"{_short(part)}"' for part in path)
+
+
+def counted(number: int, what: str) -> str:
+    """
+    Return *number* and *what* there are, in the plural unless there is one.
+    """
+    if number != 1:
+        what = f"{what[:-1]}ies" if what.endswith("y") else f"{what}s"
+    return f"{number} {what}"
 
 
 def did_you_mean(name: str, known: Collection[str]) -> str:

@@ -60,6 +60,7 @@ class Weaving:
         self._woven: dict[tuple[int, str], Woven] = {}
         self._names: dict[str, set[str]] = {}
         self._skipped: dict[str, str] = {}
+        self._problems: dict[str, tuple[str, ...]] = {}
         self._unfinished: list[ModuleType] = []
         # Those whose policies lead to other functions.
         self._referring: WeakSet[Resilience[..., Any]] = WeakSet()
@@ -95,6 +96,16 @@ class Weaving:
         """
         self._finish()
         return dict(self._skipped)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """
+        What is declared and cannot be put on its function, each with the reason; such a function is not woven.
+
+        It is about modules that were imported after weaving: `weave` raises for those that are there.
+        """
+        self._finish()
+        return tuple(dict.fromkeys(one for problems in self._problems.copy().values() for one in problems))
 
     @property
     def unmatched(self) -> tuple[str, ...]:
@@ -145,6 +156,8 @@ class Weaving:
             restore(batch.woven)
             where = "weave()"
             raise PolicyError(where, batch.problems)
+        for name, _ in modules:
+            self._problems.pop(name, None)
         self._told.missed(batch.woven, modules)
         self._tell_unmatched(rule.pattern.partition(":")[0] for rule in self._reach.rules)
 
@@ -163,8 +176,10 @@ class Weaving:
         if instead is not module and is_module(instead):
             self._weave(instead, batch)
         self._settle(batch)
+        self._problems.pop(name, None)
         if batch.problems:
-            warn_caller(f"importing {name!r}: {len(batch.problems)} functions are not woven: {listed(batch.problems)}")
+            self._problems[name] = tuple(batch.problems)
+            self._told.refused(name, batch.problems)
         if batch.woven:
             # Who has it already was imported by it: later in the order of imports.
             modules = _modules()

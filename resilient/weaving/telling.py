@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from resilient.callers import warn_caller
 from resilient.declared.patterns import matches
-from resilient.declared.wording import did_you_mean
+from resilient.declared.wording import counted, did_you_mean
 from resilient.weaving.finding import Found, References, at, own_name, things_of
 
 if TYPE_CHECKING:
@@ -73,10 +73,20 @@ class Told:
                 self._references.add((where, key))
                 texts.append(f"{name} in {where} as {key!r}")
         if texts:
+            what = counted(len(texts), "reference")
+            verbs = ("was", "goes") if len(texts) == 1 else ("were", "go")
             warn_caller(
-                f"{len(texts)} references were taken before weaving, and go past the policies: {listed(texts)}."
+                f"{what} {verbs[0]} taken before weaving, and {verbs[1]} past the policies: {listed(texts)}."
                 " Weave before these modules are imported, or name the function through its module there"
             )
+
+    @staticmethod
+    def refused(module: str, problems: Sequence[str]) -> None:
+        """
+        Warn about functions of *module*, which has just been imported, that go without their policies.
+        """
+        what = f"{counted(len(problems), 'function')} {'is' if len(problems) == 1 else 'are'}"
+        warn_caller(f"importing {module!r}: {what} not woven: {listed(problems)}")
 
     def unmatched(
         self,
