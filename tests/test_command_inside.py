@@ -319,6 +319,57 @@ def _refuse(value):
     raise PolicyError(msg)
 
 
+IMPOSSIBLE = {
+    "impossible.toml": '[functions]\n"reel:render" = { fallback_chain = ["reel:card"] }\n',
+    "reel.py": "def render(): return 1\nasync def card(): pass\n",
+}
+
+
+def test_declared_nonsense_for_an_imported_function_fails_a_strict_run(run):
+    """
+    The program goes on without the policy, and is told at its end why; the pattern has matched all the same.
+    """
+    run.write({**IMPOSSIBLE, "film.py": "import reel\nprint(reel.render())\n"})
+
+    with pytest.warns(ResilientWarning, match="importing 'reel': 1 function is not woven"):
+        status, out, _ = run("run", "--policies", "impossible.toml", "--strict", "film.py")
+
+    assert (status, out) == (1, "1\n")
+    [line] = last_words(run).splitlines()
+    assert line.startswith("resilient: policies of reel:render: ")
+    assert "'card' is async and reel:render is not" in line
+
+
+def test_json_alone_is_a_report(run):
+    """
+    It has all that is declared in vain; nothing follows it.
+    """
+    run.write({**IMPOSSIBLE, "film.py": "import reel\nprint(reel.render())\n"})
+
+    with pytest.warns(ResilientWarning, match="not woven"):
+        status, out, _ = run("run", "--policies", "impossible.toml", "--json", "film.py")
+
+    assert (status, out) == (0, "1\n")
+    told = json.loads(last_words(run))
+    assert (told["functions"], told["unmatched"]) == ([], [])
+    [problem] = told["problems"]
+    assert "'card' is async and reel:render is not" in problem
+
+
+def test_an_error_that_ends_the_program_leaves_what_is_known(run):
+    """
+    What would have been matched nobody knows; what could not be put on a function is told.
+    """
+    policies = IMPOSSIBLE["impossible.toml"] + '"gone:f" = { circuit = true }\n'
+    run.write({**IMPOSSIBLE, "impossible.toml": policies, "film.py": "import reel\nraise KeyError\n"})
+
+    with pytest.warns(ResilientWarning, match="not woven"), pytest.raises(KeyError):
+        run("run", "--policies", "impossible.toml", "film.py")
+
+    [line] = last_words(run).splitlines()
+    assert "'card' is async and reel:render is not" in line
+
+
 def test_inner_functions_are_meant_only_by_name(run):
     """
     A star means what has a place of its own; ``<locals>`` names the rest.

@@ -1069,8 +1069,8 @@ def test_what_an_import_could_not_weave_is_kept_until_it_is_woven(project):
     assert weaving.unmatched == ()
     project.weave("engine:stream")
     assert weaving.problems == ()
+    project.registry.configure({"functions": {"engine:render": {"fallback_chain": ["engine:nothing"]}}})
     with pytest.warns(ResilientWarning, match="1 function is not woven"):
-        project.registry.configure({"functions": {"engine:render": {"fallback_chain": ["engine:nothing"]}}})
         importlib.reload(engine)
     assert len(weaving.problems) == 1
     project.registry.configure({})

@@ -35,7 +35,7 @@ examples:
 Functions are named module:qualname in the file, and those of the program itself __main__:qualname, or by the name of
 its file (render:make_frame). Options for resilient come before the program; all that follows it is the program's own.
 The exit status is the program's; 2 where the file or the program cannot be used, 1 with --strict where a program that
-went well leaves a pattern that matched nothing.
+went well leaves a pattern that matched nothing, or a function that its policies cannot be put on.
 """
 
 _CHECK = """
@@ -157,8 +157,12 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--report", action="store_true", help="at the end, print health and what the policies did (stderr)"
     )
-    run.add_argument("--json", action="store_true", help="the report as JSON, on one line")
-    run.add_argument("--strict", action="store_true", help="a pattern that matches nothing is an error")
+    run.add_argument("--json", action="store_true", help="the same as JSON, on one line; there is no need for --report")
+    run.add_argument(
+        "--strict",
+        action="store_true",
+        help="a pattern that matches nothing, or a policy that cannot be put on its function, is an error",
+    )
     run.add_argument(
         "-m", dest="module", nargs=argparse.REMAINDER, metavar="module ...", help="run a module, as python -m"
     )

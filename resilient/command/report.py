@@ -1,5 +1,5 @@
 """
-What there is to tell when a program has ended: which patterns matched nothing, and, when asked, what the policies did.
+What there is to tell when a program has ended: what is declared in vain, and, when asked, what the policies did.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from resilient.declared.effective import spellings
 from resilient.declared.patterns import matches
+from resilient.declared.wording import counted
 from resilient.redaction import readable
 
 if TYPE_CHECKING:
@@ -64,9 +65,14 @@ class Account:
 
     def problems(self) -> list[str]:
         """
-        Return what a strict run does not pass over: patterns that matched nothing, functions that are not governed.
+        Return what a strict run does not pass over: patterns that matched nothing, policies that cannot be put on
+        their functions.
         """
-        return [*(f"{pattern!r} matched no function" for pattern in self._unmatched()), *self._governor.problems]
+        unmatched = [] if self.broken_off else self._unmatched()
+        return [*(f"{pattern!r} matched no function" for pattern in unmatched), *self._refused()]
+
+    def _refused(self) -> list[str]:
+        return [*self._weaving.problems, *self._governor.problems]
 
     def _unmatched(self) -> list[str]:
         # The program's own functions have two names.
@@ -81,6 +87,7 @@ class Account:
         return {
             "functions": sorted({*self._weaving.functions, *self._governor.functions}),
             "unmatched": self._unmatched(),
+            "problems": [readable(one) for one in self._refused()],
             "skipped": {name: readable(why) for name, why in skipped.items()},
             "missed": [list(one) for one in self._weaving.missed],
             "did": [{"what": what, "whom": readable(whom), "times": times} for (what, whom), times in self._sorted()],
@@ -92,8 +99,7 @@ class Account:
 
     def __str__(self) -> str:
         told = self.to_dict()
-        number = len(told["functions"])
-        lines = [f"resilient: {number} {'function' if number == 1 else 'functions'} under declared policies"]
+        lines = [f"resilient: {counted(len(told['functions']), 'function')} under declared policies"]
         lines += [f"  {name}" for name in told["functions"]]
         lines += _titled("not governed", [f"{name}: {why}" for name, why in told["skipped"].items()])
         lines += _titled(
@@ -116,7 +122,7 @@ def told_at_exit(account: Account, *, full: bool, as_json: bool) -> None:
     Args:
         account: What of.
         full: Whether health and what the policies did are asked for.
-        as_json: Whether as one line of JSON.
+        as_json: Whether as one line of JSON, which has the problems in it.
     """
     if full:
         account.listen()
@@ -128,7 +134,7 @@ def told_at_exit(account: Account, *, full: bool, as_json: bool) -> None:
             return
         if full:
             print(json.dumps(account.to_dict()) if as_json else account, file=sys.stderr)
-        if not (full and as_json) and not account.broken_off:
+        if not (full and as_json):
             for problem in account.problems():
                 print(f"resilient: {problem}", file=sys.stderr)
 

@@ -58,7 +58,7 @@ def act(arguments: argparse.Namespace) -> int:
     governor = Governor(registry)
     governor.install()
     account = Account(registry, weaving, governor)
-    told_at_exit(account, full=arguments.report, as_json=arguments.json)
+    told_at_exit(account, full=arguments.report or arguments.json, as_json=arguments.json)
     try:
         programs.execute(program, main, governor.wanted)
     except SystemExit as stop:
