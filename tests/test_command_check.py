@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -236,7 +237,9 @@ def test_patterns_that_match_nothing_are_warnings(check):
 
     lines = out.splitlines()
     assert status == 0
-    assert lines[0] == 'studio.toml:3: warning: functions."engine_c:rendre": matches no function'
+    assert lines[0] == (
+        "studio.toml:3: warning: functions.\"engine_c:rendre\": matches no function; did you mean 'render'?"
+    )
     assert lines[1].startswith('studio.toml:4: warning: functions."engine_c:Engine.level": a property')
     assert lines[2].startswith('studio.toml:5: warning: functions."engine_c:frames": ')
     assert lines[3] == 'studio.toml:7: warning: functions."engine_c.*:x": matches no function'
@@ -265,15 +268,70 @@ def test_functions_that_hold_the_raw_one_are_told(check):
     """
     check.write({
         "studio.toml": '[functions]\n"engine_e:render" = { circuit = true }\n"user_e:*" = { circuit = true }\n',
-        "engine_e.py": "def render(): pass\n",
+        "engine_e.py": "def render(): pass\nimport user_e\n",
         "user_e.py": "from engine_e import render\ndef f(): pass\n",
     })  # fmt: skip
 
     status, out, _ = check("check", "studio.toml", "--import")
 
     assert status == 0
-    assert "studio.toml: warning: " in out
-    assert "user_e" in out
+    assert "studio.toml: warning: 1 reference was taken before weaving" in out
+    assert "engine_e:render in user_e as 'render'" in out
+
+
+def test_who_takes_a_function_from_its_module_is_not_told(check):
+    """
+    With --import modules get what they get in a program that is run: a re-export is the guarded function.
+    """
+    check.write({
+        "studio.toml": '[functions]\n"package_f.core:render" = { circuit = true }\n',
+        "package_f/__init__.py": "from package_f.core import render\nTABLE = {'render': render}\n",
+        "package_f/core.py": "def render(): pass\n",
+    })  # fmt: skip
+
+    assert check("check", "studio.toml", "--import", "--strict") == (
+        0,
+        "studio.toml: 0 policies, 1 pattern, no problems\n",
+        "",
+    )
+
+
+def test_a_pattern_for_a_re_export_is_told_what_to_write(check):
+    """
+    With --import a warning has the name that the function itself has, as weaving says it.
+    """
+    check.write({
+        "studio.toml": '[functions]\n"package_g:render" = { circuit = true }\n"package_g*:make" = { circuit = true }\n',
+        "package_g/__init__.py": "from package_g.core import render\n",
+        "package_g/core.py": "def render(): pass\n",
+    })  # fmt: skip
+
+    lines = check("check", "studio.toml", "--import")[1].splitlines()
+
+    write = "that is 'package_g.core:render', so write that"
+    assert lines[:2] == [
+        f'studio.toml:2: warning: functions."package_g:render": matches no function: {write}',
+        'studio.toml:3: warning: functions."package_g*:make": matches no function',
+    ]
+
+
+def test_policies_for_a_module_that_is_there_already_are_problems(check):
+    """
+    With --import what weaving raises at once is told as what it finds later.
+    """
+    check.write({
+        "studio.toml": '[functions]\n"engine_h:render" = { fallback_chain = ["engine_h:card"] }\n',
+        "engine_h.py": "def render(): pass\nasync def card(): pass\n",
+    })  # fmt: skip
+    check.monkeypatch.syspath_prepend(check.folder)
+    importlib.import_module("engine_h")
+
+    status, out, _ = check("check", "studio.toml", "--import")
+
+    assert status == 1
+    assert out.startswith("studio.toml: policies of engine_h:render: ")
+    assert "is async and engine_h:render is not" in out
+    assert out.endswith("1 pattern, 1 problem\n")
 
 
 def test_an_error_is_taken_apart():

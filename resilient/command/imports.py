@@ -1,5 +1,5 @@
 """
-What only the modules themselves can tell about a file of policies: they are imported, and woven.
+What only the modules themselves can tell about a file of policies: it is woven, and they are imported.
 """
 
 from __future__ import annotations
@@ -21,21 +21,30 @@ from resilient.errors import PolicyError, ResilientWarning
 from resilient.redaction import readable
 from resilient.text import safe_str
 from resilient.weaving import weave
+from resilient.weaving.hooks import is_plain
+from resilient.weaving.telling import instead
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from resilient.declared.model import Declaration, Document, Rule
+    from resilient.weaving import Weaving
 
 __all__ = ["look"]
 
 _PROGRAM = "__main__"
 
+# Warnings of weaving: what matches nothing is told with its line, and what is not woven is a problem.
+_TOLD = ("match no function", "not woven:")
+_MISSED = "taken before weaving"
+
 
 def look(path: Path, document: Document) -> tuple[list[Problem], list[Problem]]:
     """
     Import what *document* names, and put its policies where they belong; return the problems and the warnings.
+
+    Weaving comes first, as in ``resilient run``: what a module takes from another one is what it gets there.
 
     Args:
         path: The file.
@@ -44,35 +53,43 @@ def look(path: Path, document: Document) -> tuple[list[Problem], list[Problem]]:
     told: list[Problem] = []
     with importing(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        weaving, refused = _weave(path)
         problems = [*_modules(document), *_references(document)]
-        if not problems:
-            told += advise_imported(document)
-            problems, unmatched = _woven(path, document)
-            told += unmatched
-    # What Python itself warns about is not about policies.
-    told += [Problem(document.label, "", str(one.message)) for one in caught if _is_ours(one)]
+        if weaving is not None:
+            refused = weaving.problems
+        problems = problems or [Problem(document.label, "", one) for one in refused]
+        if not problems and weaving is not None:
+            told += [*advise_imported(document), *_unmatched(weaving, document)]
+    # Who holds what in modules of which some cannot be used follows from a mistake, and is no advice.
+    quiet = (*_TOLD, _MISSED) if problems else _TOLD
+    told += [Problem(document.label, "", str(one.message)) for one in caught if _is_ours(one, quiet)]
     return problems, told
 
 
-def _is_ours(warning: warnings.WarningMessage) -> bool:
-    # What matches nothing is told with its line.
-    return issubclass(warning.category, ResilientWarning) and "match no function" not in str(warning.message)
+def _is_ours(warning: warnings.WarningMessage, quiet: tuple[str, ...]) -> bool:
+    # What Python itself warns about is not about policies.
+    return issubclass(warning.category, ResilientWarning) and not any(one in str(warning.message) for one in quiet)
 
 
-def _woven(path: Path, document: Document) -> tuple[list[Problem], list[Problem]]:
+def _weave(path: Path) -> tuple[Weaving | None, Sequence[str]]:
     try:
-        weaving = weave(path)
+        return weave(path), ()
     except PolicyError as error:
-        return [Problem(document.label, "", one) for one in error.problems or [str(error)]], []
+        return None, error.problems or [str(error)]
+
+
+def _unmatched(weaving: Weaving, document: Document) -> Iterator[Problem]:
     unmatched = set(weaving.unmatched)
     skipped = weaving.skipped
-    told = [
-        _about(rule, skipped.get(rule.pattern) or "matches no function")
-        for rule in document.rules
+    for rule in document.rules:
         # A program's own functions are there when it runs.
-        if rule.pattern in unmatched and not rule.pattern.startswith(f"{_PROGRAM}:")
-    ]
-    return [], told
+        if rule.pattern in unmatched and not rule.pattern.startswith(f"{_PROGRAM}:"):
+            yield _about(rule, skipped.get(rule.pattern) or f"matches no function{_hint(rule.pattern)}")
+
+
+def _hint(pattern: str) -> str:
+    module = sys.modules.get(pattern.partition(":")[0])
+    return instead(module, pattern) if is_plain(module) else ""
 
 
 def _about(rule: Rule, text: str) -> Problem:

@@ -65,8 +65,7 @@ class Account:
 
     def problems(self) -> list[str]:
         """
-        Return what a strict run does not pass over: patterns that matched nothing, policies that cannot be put on
-        their functions.
+        Return what a strict run does not pass over: what matched nothing, and what cannot be put in force.
         """
         unmatched = [] if self.broken_off else self._unmatched()
         return [*(f"{pattern!r} matched no function" for pattern in unmatched), *self._refused()]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from resilient.weaving.reach import Reach
     from resilient.weaving.woven import Woven
 
-__all__ = ["Told", "listed", "references"]
+__all__ = ["Told", "instead", "listed", "references"]
 
 _SHOWN = 10
 
@@ -40,7 +40,7 @@ def references(woven: Iterable[Woven], modules: Iterable[tuple[str, Any]]) -> It
     return References(names).among(modules) if names else ()
 
 
-def _instead(module: ModuleType, pattern: str) -> str:
+def instead(module: ModuleType, pattern: str) -> str:
     """
     Return the end of a sentence that says what to write instead of *pattern*, which matches nothing in *module*.
     """
@@ -111,7 +111,7 @@ class Told:
                 pattern = rule.pattern
                 if pattern not in self._patterns and not any(matches(pattern, one) for one in known):
                     self._patterns.add(pattern)
-                    why = f": {skipped[pattern]}" if pattern in skipped else _instead(module, pattern)
+                    why = f": {skipped[pattern]}" if pattern in skipped else instead(module, pattern)
                     texts.append(f"{pattern!r} ({rule.origin.where}){why}")
         if texts:
             warn_caller(f"patterns that match no function: {listed(texts)}")
