@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 else:
     _Proxy = wrapt.ObjectProxy
 
-__all__ = ["GuardedCallable", "decorate", "govern", "name_of"]
+__all__ = ["GuardedCallable", "decorate", "govern", "name_of", "refuse"]
 
 
 class GuardedCallable(_Proxy):
@@ -125,7 +125,7 @@ def decorate(target: Any, spec: Spec, registry: Registry | None) -> Any:
     """
     if isinstance(target, classmethod | staticmethod):
         return type(target)(decorate(target.__func__, spec, registry))
-    _refuse(target, spec.kind)
+    refuse(target, spec.kind)
     below = getattr(target, "resilience", None)
     if not isinstance(below, Resilience):
         name = _checked(spec, target)
@@ -159,7 +159,7 @@ def govern(target: Any, registry: Registry | None) -> Any:
     """
     if isinstance(target, classmethod | staticmethod):
         return type(target)(govern(target.__func__, registry))
-    _refuse(target, "governed")
+    refuse(target, "governed")
     below = getattr(target, "resilience", None)
     if not isinstance(below, Resilience):
         return _build(target, (), registry or default_registry(), chosen=registry)
@@ -246,9 +246,16 @@ def name_of(fn: Any) -> str:
     return sys.intern(f"{getattr(fn, '__module__', None) or 'builtins'}:{fn.__qualname__}")
 
 
-def _refuse(target: Any, kind: str) -> None:
+def refuse(target: Any, kind: str) -> None:
     """
     Raise for what cannot carry policies, with what to write instead.
+
+    Args:
+        target: What is to be decorated.
+        kind: The decorator's name.
+
+    Raises:
+        DecorationError: It cannot be.
     """
     if isinstance(target, property):
         getter = getattr(target.fget, "__qualname__", "the getter")

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from resilient import ResilientWarning, weave
+from resilient.testing import disabled
 from tests.command_line import command_line
 
 ROOT = Path(__file__).parents[1]
@@ -276,6 +279,219 @@ def test_another_name_for_a_function_is_noted(explain):
 
     assert status == 0
     assert "note: other_j:render is studio_j:render: that is the name that patterns have to match" in out
+
+
+LOOM = """
+    import functools
+    from json import dumps
+    from math import hypot
+    from os import getcwd as cwd
+    from resilient import retry as again
+
+    def render():
+        pass
+
+    async def stream():
+        pass
+
+    def frames():
+        yield 1
+
+    def make():
+        def made():
+            pass
+        return made
+
+    def wrapped():
+        pass
+    wrapped.__module__ = "gone"
+
+    class Engine:
+        def __init__(self):
+            self.hook = make()
+        def render(self):
+            pass
+        draw = render
+        @classmethod
+        def load(cls):
+            pass
+        @staticmethod
+        def probe():
+            pass
+        @property
+        def level(self):
+            pass
+        class Model:
+            def infer(self):
+                pass
+
+    class Sub(Engine):
+        pass
+
+    draft = render
+    partly = functools.partial(render)
+    cached = functools.cache(lambda: 1)
+    made = make()
+    engine = Engine()
+    bound = engine.render
+"""
+
+
+def notes(explain, name, policies):
+    """
+    Return name, notes and kinds of policies as JSON tells them; the text has the same notes.
+    """
+    words = ["explain", "--policies", policies, name]
+    told = json.loads(explain(*words, "--json")[1])
+    status, out, _ = explain(*words)
+    assert status == 0
+    assert [line.removeprefix("  note: ") for line in out.splitlines() if line.startswith("  note")] == told["notes"]
+    return told["function"], told["notes"], told["order"]
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("Engine", "@governed cannot be put on the class Engine; decorate its methods, or "),
+        ("frames", "@governed cannot guard loom_k:frames: it is a generator, and fails while it is iterated"),
+        ("Engine.__init__", "Python itself calls it; end the pattern with its name, __init__"),
+        ("partly", "weaving guards functions and methods, and this is of the type partial"),
+        ("bound", "weaving guards functions and methods, and this is of the type method"),
+        ("draft", "'draft' is another name for it, taken before 'loom_k' is woven; call it as 'render'"),
+        ("Engine.draw", "'draw' is another name for it, taken before 'loom_k' is woven; call it as 'render'"),
+        ("engine.hook", "neither the module 'loom_k' nor a class in it has it"),
+        ("wrapped", "no pattern matches 'gone:wrapped'"),
+        ("cwd", f"no pattern matches '{os.getcwd.__module__}:getcwd'"),
+        ("dumps", "no pattern matches 'json:dumps'"),
+    ],
+)
+def test_what_weaving_would_not_guard_is_noted(explain, path, why):
+    """
+    What is declared for it is no promise: the note says what is in the way. The question has an answer all the same.
+    """
+    explain.write({"loom_k.py": LOOM, "all.toml": '[functions]\n"loom_k*:*" = { circuit = true }\n'})
+
+    told = notes(explain, f"loom_k:{path}", "all.toml")[1]
+
+    assert told[-1].startswith(f"would not be guarded: {why}")
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("render", "render"),
+        ("stream", "stream"),
+        ("Engine.load", "Engine.load"),
+        ("Engine.probe", "Engine.probe"),
+        ("Engine.Model.infer", "Engine.Model.infer"),
+        ("Sub.render", "Engine.render"),
+        ("engine.render", "Engine.render"),
+        ("made", "make.<locals>.made"),
+        ("cached", "<lambda>"),
+    ],
+)
+def test_what_weaving_guards_has_no_such_note(explain, path, name):
+    """
+    What weaving reports as woven is explained as being in force, under the name that it is woven by.
+    """
+    explain.write({"loom_l.py": LOOM, "all.toml": '[functions]\n"loom_l*:*" = { circuit = true }\n'})
+    function, told, order = notes(explain, f"loom_l:{path}", "all.toml")
+
+    other = [f"loom_l:{path} is loom_l:{name}: that is the name that patterns have to match"] * (path != name)
+    assert (function, told, order) == (f"loom_l:{name}", other, ["circuit"])
+    with pytest.warns(ResilientWarning, match="4 references were taken before weaving"):
+        assert function in weave("all.toml").functions
+
+
+def test_a_star_for_modules_is_not_for_these(explain):
+    """
+    Neither the standard library nor this one, nor what is written in C, has policies by a star.
+    """
+    explain.write({
+        "loom_m.py": "import math\nhypot = math.hypot\n",
+        "star.toml": '[functions]\n"*:*" = { circuit = true }\n',
+        "c.toml": '[functions]\n"math:*" = { circuit = true }\n',
+        "named.toml": '[functions]\n"math:hypot" = { circuit = true }\n"gone:*" = { circuit = true }\n',
+        "loom_n.py": LOOM,
+    })  # fmt: skip
+    named = "loom_m:hypot is math:hypot: that is the name that patterns have to match"
+    star = "a star for modules means neither the standard library nor what this library uses; write"
+
+    assert notes(explain, "json:dumps", "star.toml")[1][-1].startswith(f"would not be guarded: {star} 'json:dumps'")
+    assert notes(explain, "resilient.text:cut", "star.toml")[1] == [
+        "would not be guarded: this library itself is left alone"
+    ]
+    assert notes(explain, "loom_m:hypot", "c.toml")[1] == [
+        named,
+        "would not be guarded: it is written in C; name it without a star",
+    ]
+    assert notes(explain, "loom_m:hypot", "named.toml")[1] == [named]
+    assert notes(explain, "loom_n:wrapped", "named.toml")[1][-1] == (
+        "would not be guarded: neither the module 'gone' nor a class in it has it"
+    )
+
+
+def test_what_a_module_configures_is_for_all_of_its_functions(explain):
+    """
+    Where the default registry is configured, what nobody decorated has policies from there too.
+    """
+    configured = "default_registry().configure({'functions': {'loom_o:f': {'circuit': True}}})"
+    explain.write({"loom_o.py": f"from resilient import default_registry\ndef f(): pass\n{configured}\n"})
+
+    assert json.loads(explain("explain", "loom_o:f", "--json")[1])["order"] == ["circuit"]
+
+
+def test_another_registry_is_noted(explain):
+    """
+    The file that is asked holds for functions of the default registry, as long as nobody else loads it.
+    """
+    text = "from resilient import Registry, retry\n@retry(registry=Registry('studio'))\ndef render(): pass\n"
+    explain.write({"studio_p.py": text})
+
+    status, out, _ = explain("explain", "studio_p:render")
+
+    assert status == 0
+    assert "note: it is on registry 'studio': the file is in force there once that has loaded it" in out
+
+
+def test_a_programs_own_function_is_not_looked_for(explain):
+    """
+    It is there when the program runs; what is declared for it can be told before.
+    """
+    explain.write({"main.toml": '[functions]\n"__main__:f" = { circuit = true }\n'})
+
+    assert notes(explain, "__main__:f", "main.toml") == (
+        "__main__:f",
+        ["decorators are not looked at: a program's own functions are there when it runs"],
+        ["circuit"],
+    )
+
+
+def test_that_nothing_is_in_force_is_noted(explain):
+    """
+    While the switch of the environment is set, policies are validated and no more.
+    """
+    explain.write({"studio_q.py": VIDEO})
+
+    with disabled():
+        status, out, _ = explain("explain", "studio_q:render")
+
+    assert status == 0
+    assert "note: nothing is in force while RESILIENT_DISABLED is set: functions are called as they are" in out
+    assert rows(out)["retry", "max_attempts"] == ["7", "decorator", "@retry"]
+
+
+def test_a_property_is_told_what_to_decorate(explain):
+    """
+    It is no function; its getter is.
+    """
+    explain.write({"loom_r.py": LOOM})
+
+    assert explain("explain", "loom_r:Engine.level") == (
+        1,
+        "",
+        "resilient: 'loom_r:Engine.level' is no function, but of the type property; decorate its getter\n",
+    )
 
 
 @pytest.mark.slow

@@ -12,8 +12,10 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from resilient import modes
 from resilient.command.check import problems_of
 from resilient.command.main import PROBLEMS, USAGE, declared_in, importing, say, show
+from resilient.declared.declarations import Declarations
 from resilient.declared.document import build
 from resilient.declared.effective import Effective, best, effective, specs, spellings
 from resilient.declared.model import Origin, Value
@@ -25,6 +27,7 @@ from resilient.declared.wording import did_you_mean
 from resilient.errors import PolicyError
 from resilient.policies.fallback import Fallback
 from resilient.redaction import readable
+from resilient.registry import default_registry
 from resilient.resilience import Resilience
 from resilient.text import cut, safe_repr, safe_str
 
@@ -34,10 +37,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from resilient.declared.model import Document, Rule
+    from resilient.registry import Registry
     from resilient.specs import Spec
 
 __all__ = ["act"]
 
+_PROGRAM = "__main__"
 _WIDEST = 60
 _DEFAULT = Origin("default")
 
@@ -89,7 +94,9 @@ def act(arguments: argparse.Namespace) -> int:
             say(str(problem))
         return PROBLEMS
     question = _Question(arguments.function, documents, () if documents else ("no file of policies was found",))
-    if arguments.imports:
+    if arguments.imports and module == _PROGRAM:
+        question = _noted(question, "decorators are not looked at: a program's own functions are there when it runs")
+    elif arguments.imports:
         looked = _looked_at(question, module, path)
         if looked is None:
             return PROBLEMS
@@ -98,6 +105,10 @@ def act(arguments: argparse.Namespace) -> int:
         question = _noted(question, "decorators are not looked at: the module is not imported")
     found = effective(question.name, question.decorated, question.documents)
     question = _noted(question, *_in_force(question, found))
+    if modes.disabled:
+        question = _noted(
+            question, "nothing is in force while RESILIENT_DISABLED is set: functions are called as they are"
+        )
     show(_json(question, found) if arguments.json else _text(question, found))
     return 0
 
@@ -127,28 +138,61 @@ def _looked_at(question: _Question, module: str, path: tuple[str, ...]) -> _Ques
             return _noted(question, f"decorators are not known: {why}")
         say(readable(f"{why}; and no pattern means {question.name!r}"))
         return None
-    at = module
+    holder, at = found, module
     for part in path:
         known: list[str] = []
         try:
             known = [one for one in dir(found) if not one.startswith("__")]
-            found = getattr(found, part)
+            holder, found = found, getattr(found, part)
         except Exception:  # noqa: BLE001 - a module or class may answer in its own way
             say(f"{at!r} has no {part!r}{did_you_mean(part, known)}")
             return None
         at += ("." if ":" in at else ":") + part
     if not callable(found):
-        say(f"{at!r} is no function, but of the type {type(found).__name__}")
+        instead = "; decorate its getter" * isinstance(found, property)
+        say(f"{at!r} is no function, but of the type {type(found).__name__}{instead}")
         return None
-    question = question._replace(function=found)
     resilience = getattr(found, "resilience", None)
     if not isinstance(resilience, Resilience):
-        return question
-    declared = resilience.registry.declarations
+        question = _with_runtime(question, default_registry())
+        return _undecorated(question, found, holder, path[-1])
+    question = _with_runtime(question, resilience.registry)
+    if resilience.registry is not default_registry():
+        other = f"it is on registry {resilience.registry.name!r}: the file is in force there once that has loaded it"
+        question = _noted(question, other)
+    return _named(question._replace(function=found), resilience.name)
+
+
+def _with_runtime(question: _Question, registry: Registry) -> _Question:
+    """
+    Return *question* with what the module has given ``configure`` of *registry*.
+    """
+    declared = registry.declarations
     runtime = () if declared is None else (one for one in declared.documents if one[2] == "runtime")
-    question = question._replace(name=resilience.name, documents=(*question.documents, *runtime))
-    other = f"{at} is {resilience.name}: that is the name that patterns have to match"
-    return question if resilience.name == at else _noted(question, other)
+    return question._replace(documents=(*question.documents, *runtime))
+
+
+def _named(question: _Question, name: str) -> _Question:
+    other = f"{question.name} is {name}: that is the name that patterns have to match"
+    return question if name == question.name else _noted(question._replace(name=name), other)
+
+
+def _undecorated(question: _Question, found: Any, holder: Any, key: str) -> _Question:
+    """
+    Look at a function as weaving would; what it would not guard has its policies only on paper.
+    """
+    # Only where it is needed, this loads what weaving needs.
+    from resilient.weaving.prospects import prospect
+    from resilient.weaving.reach import Reach
+
+    documents = {layer: document for _, document, layer in question.documents}
+    name, why_not = prospect(found, holder, key, Reach(Declarations(documents.get("file"), documents.get("runtime"))))
+    asked = bool(_rules(question))
+    question = _named(question, name or question.name)
+    if why_not is None:
+        return question._replace(function=found)
+    # Where nothing is declared, nobody would think so.
+    return _noted(question, f"would not be guarded: {why_not}") if asked or _rules(question) else question
 
 
 def _in_force(question: _Question, found: Effective) -> list[str]:

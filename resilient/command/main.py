@@ -57,8 +57,9 @@ examples:
 
 Where a value may come from, a later one winning: default, decorator, file, environment, runtime (what the module itself
 has given registry.configure). The module is imported for its decorators; with --no-import, or where that fails, the
-answer is without them and says so. The exit status is 0 for an answer, 1 where the file has problems or there is no
-such function, 2 when the question cannot be understood.
+answer is without them and says so. Where a policy would not be in force - weaving does not guard what is there, or
+RESILIENT_DISABLED is set - a note says why. The exit status is 0 for an answer, that one too, 1 where the file has
+problems or there is no such function, 2 when the question cannot be understood.
 """
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from types import ModuleType
 
-__all__ = ["AROUND", "Found", "References", "Thing", "at", "contents", "own_name", "raw_of", "things_of"]
+__all__ = ["AROUND", "IN_C", "Found", "References", "Thing", "at", "contents", "own_name", "raw_of", "things_of"]
 
 # What can be woven, by type: all of these tell their module and qualified name without running anything.
 _FUNCTIONS = (
@@ -30,6 +30,9 @@ _FUNCTIONS = (
     wrapt.FunctionWrapper,
 )
 AROUND = (classmethod, staticmethod)
+
+IN_C = "it is written in C; name it without a star"
+"""Why a function that is `Found.native` is passed over."""
 
 _dict_of = type.__dict__["__dict__"].__get__
 _bases_of = type.__dict__["__mro__"].__get__

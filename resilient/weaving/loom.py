@@ -15,7 +15,7 @@ from resilient.errors import DecorationError, PolicyError
 from resilient.governing import governed
 from resilient.policies.fallback import FallbackPolicy
 from resilient.resilience import Resilience
-from resilient.weaving.finding import Found, raw_of, things_of
+from resilient.weaving.finding import IN_C, Found, raw_of, things_of
 from resilient.weaving.hooks import ImportHook, is_lazy, is_module, is_plain, namespace, unfinished
 from resilient.weaving.reach import Reach
 from resilient.weaving.telling import Told, listed, references
@@ -230,7 +230,7 @@ class Weaving:
             if not isinstance(thing, Found):
                 self._skipped[thing.name] = thing.what
             elif thing.native and not meant(thing.name, named=True):
-                self._skipped[thing.name] = "it is written in C; name it without a star"
+                self._skipped[thing.name] = IN_C
             else:
                 self._weave_function(name, thing, batch)
 

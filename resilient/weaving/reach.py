@@ -77,6 +77,23 @@ class Reach:
                 return True
         return False
 
+    def why_not(self, name: str) -> str | None:
+        """
+        Return why the function *name* is not meant; None where it is.
+        """
+        home, _, path = name.partition(":")
+        rules = [rule for layer in self._layers if (rule := best(layer, spellings(name))) is not None]
+        if not rules:
+            return f"no pattern matches {name!r}"
+        if home.partition(".")[0] == _OWN:
+            return "this library itself is left alone"
+        if self.function(name):
+            return None
+        key = path.rpartition(".")[2]
+        if key.startswith("__") and not any(rule.pattern.endswith(key) for rule in rules):
+            return f"Python itself calls it; end the pattern with its name, {key}"
+        return f"a star for modules means neither the standard library nor what this library uses; write {name!r}"
+
     def of_module(self, name: str) -> Iterator[Rule]:
         """
         Yield the rules that name the module *name* itself.
