@@ -315,6 +315,33 @@ def test_a_pattern_for_a_re_export_is_told_what_to_write(check):
     ]
 
 
+def test_a_pattern_may_begin_a_modules_name(check):
+    """
+    With --import the modules of the working folder that it means are imported, and no others.
+    """
+    check.write({
+        "studio.toml": """\
+            [functions]
+            "film_*:make" = { circuit = true }
+            "film_*.core:render" = { circuit = true }
+            "*:nowhere_to_be_found" = { circuit = true }
+        """,
+        "film_a.py": "def make(): pass\n",
+        "film_b/__init__.py": "",
+        "film_b/core.py": "def render(): pass\n",
+        "other_film.py": "raise SystemExit\n",
+    })  # fmt: skip
+
+    status, out, _ = check("check", "studio.toml", "--import")
+
+    assert status == 0
+    text = "matches no function of the modules that are imported; it names none to look in"
+    assert [line for line in out.splitlines() if "functions." in line] == [
+        f'studio.toml:4: warning: functions."*:nowhere_to_be_found": {text}'
+    ]
+    assert "other_film" not in sys.modules
+
+
 def test_policies_for_a_module_that_is_there_already_are_problems(check):
     """
     With --import what weaving raises at once is told as what it finds later.

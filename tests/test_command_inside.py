@@ -29,6 +29,7 @@ from resilient.command.report import Account
 from resilient.command.unhandled import clean, told_without_us
 from resilient.errors import CircuitBreakerOpenError
 from resilient.events import CircuitClosed
+from resilient.testing import disabled
 from tests.command_line import command_line
 
 POLICIES = '[functions]\n"__main__:*" = { circuit = true }\n"part.*:*" = { circuit = true }\n'
@@ -261,6 +262,47 @@ def test_what_cannot_be_governed_is_reported(run):
     assert told["skipped"]["__main__:number"] == "its decorators make it a int"
     assert "generator" in told["skipped"]["__main__:shots"]
     assert told["unmatched"] == ["gone:f"]
+
+
+def test_a_slip_in_the_name_of_the_programs_own_function_is_told(run):
+    """
+    What the program defines is compared with what a pattern has, by either name of the program; a star is no slip.
+    """
+    run.write({
+        "resilient.toml": """\
+            [functions]
+            "film:rendre" = { circuit = true }
+            "__main__:Engine.darw" = { circuit = true }
+            "film:x*" = { circuit = true }
+            "reel:render" = { circuit = true }
+        """,
+        "film.py": "def render(): pass\nclass Engine:\n    def draw(self): pass\n",
+    })  # fmt: skip
+
+    assert run("run", "film.py")[0] == 0
+    assert last_words(run).splitlines() == [
+        "resilient: 'film:rendre' matched no function; did you mean 'render'?",
+        "resilient: '__main__:Engine.darw' matched no function; did you mean 'Engine.draw'?",
+        "resilient: 'film:x*' matched no function",
+        "resilient: 'reel:render' matched no function",
+    ]
+
+
+def test_a_report_says_that_policies_are_off(run):
+    """
+    Nothing that they did is not the same as nothing that they had to do.
+    """
+    run.write({"film.py": "def f(): pass\nf()\n"})
+
+    with disabled():
+        assert run("run", "--report", "film.py")[0] == 0
+        told = last_words(run)
+        run.at_exit.clear()
+        unweave()
+        assert run("run", "--json", "film.py")[0] == 0
+        assert json.loads(last_words(run))["disabled"] is True
+
+    assert "what the policies did:\n  nothing: they are off, for RESILIENT_DISABLED is set\n" in told
 
 
 def test_a_report_for_people(run):

@@ -39,12 +39,14 @@ class Governor:
         functions: The names of those governed.
         skipped: What a pattern matches and cannot be governed, by name, each with the reason.
         problems: What is declared and cannot be meant, each with the function.
+        defined: The qualified names of all functions that the program's text defines.
     """
 
     def __init__(self, registry: Registry) -> None:
         self.functions: set[str] = set()
         self.skipped: dict[str, str] = {}
         self.problems: list[str] = []
+        self.defined: set[str] = set()
         self._registry = registry
         self._reach = Reach(registry.declarations)
 
@@ -63,6 +65,7 @@ class Governor:
 
         A function that each call of another makes anew is meant only where the pattern says so: ``main:f.<locals>.g``.
         """
+        self.defined.add(qualname)
         name = f"__main__:{qualname}"
         if not self._reach.function(name):
             return False

@@ -8,6 +8,7 @@ import importlib
 import pkgutil
 import sys
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resilient.command.main import importing
@@ -26,7 +27,6 @@ from resilient.weaving.telling import instead
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from resilient.declared.model import Declaration, Document, Rule
     from resilient.weaving import Weaving
@@ -88,6 +88,8 @@ def _unmatched(weaving: Weaving, document: Document) -> Iterator[Problem]:
 
 
 def _hint(pattern: str) -> str:
+    if pattern.startswith("*"):
+        return " of the modules that are imported; it names none to look in"
     module = sys.modules.get(pattern.partition(":")[0])
     return instead(module, pattern) if is_plain(module) else ""
 
@@ -103,18 +105,33 @@ def _modules(document: Document) -> Iterator[Problem]:
     tried: dict[str, str | None] = {}
     for rule in document.rules:
         part = rule.pattern.partition(":")[0]
-        package = part.partition("*")[0].rpartition(".")[0] if "*" in part else part
-        if not package or package == _PROGRAM:
-            continue
-        if package not in tried:
-            tried[package] = _failure(package)
-        reason = tried[package]
-        if reason is None and package != part:
-            for name in _below(package, part):
-                tried.setdefault(name, _failure(name))
-                reason = reason or tried[name]
+        reason = None
+        for package in _first(part):
+            if package not in tried:
+                tried[package] = _failure(package)
+            reason = reason or tried[package]
+            if tried[package] is None and package != part:
+                for name in _below(package, part):
+                    tried.setdefault(name, _failure(name))
+                    reason = reason or tried[name]
         if reason is not None:
             yield _about(rule, reason)
+
+
+def _first(pattern: str) -> list[str]:
+    """
+    Return the names of the modules that *pattern*, of modules, begins with: of ``film*``, those in the working folder.
+    """
+    if "*" not in pattern:
+        return [] if pattern == _PROGRAM else [pattern]
+    start = pattern.partition("*")[0]
+    package = start.rpartition(".")[0]
+    if package:
+        return [package]
+    # A star alone means everything there, and not all of that is meant to be imported.
+    folders = [path for path in sys.path if path == str(Path.cwd())] if start else []
+    found = [one for one in pkgutil.iter_modules(folders) if one.name.startswith(start)]
+    return [one.name for one in found if one.ispkg or matches(pattern, one.name)]
 
 
 def _below(package: str, pattern: str) -> list[str]:

@@ -11,9 +11,10 @@ import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from resilient import modes
 from resilient.declared.effective import spellings
 from resilient.declared.patterns import matches
-from resilient.declared.wording import counted
+from resilient.declared.wording import counted, did_you_mean
 from resilient.redaction import readable
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ __all__ = ["Account", "told_at_exit"]
 
 # As many different things are counted; a program that has more gets the first.
 _MOST = 1000
+
+_OFF = "nothing: they are off, for RESILIENT_DISABLED is set"
 
 
 class Account:
@@ -68,7 +71,16 @@ class Account:
         Return what a strict run does not pass over: what matched nothing, and what cannot be put in force.
         """
         unmatched = [] if self.broken_off else self._unmatched()
-        return [*(f"{pattern!r} matched no function" for pattern in unmatched), *self._refused()]
+        return [*(f"{pattern!r} matched no function{self._hint(pattern)}" for pattern in unmatched), *self._refused()]
+
+    def _hint(self, pattern: str) -> str:
+        """
+        Return the end of a sentence that says what may have been meant in the program itself; weaving warns of others.
+        """
+        home, _, path = pattern.partition(":")
+        own = home in {name.partition(":")[0] for name in spellings("__main__:")}
+        known = self._governor.defined
+        return did_you_mean(path, known) if own and known and "*" not in path else ""
 
     def _refused(self) -> list[str]:
         return [*self._weaving.problems, *self._governor.problems]
@@ -85,6 +97,7 @@ class Account:
         skipped = {**self._weaving.skipped, **self._governor.skipped}
         return {
             "functions": sorted({*self._weaving.functions, *self._governor.functions}),
+            "disabled": modes.disabled,
             "unmatched": self._unmatched(),
             "problems": [readable(one) for one in self._refused()],
             "skipped": {name: readable(why) for name, why in skipped.items()},
@@ -106,7 +119,7 @@ class Account:
         )
         width = max((len(one["what"]) for one in told["did"]), default=0)
         did = [f"{one['what'].ljust(width)}  {one['times']:>6}  {one['whom']}" for one in told["did"]]
-        lines += _titled("what the policies did", did or ["nothing: every call went well"])
+        lines += _titled("what the policies did", did or [_OFF if modes.disabled else "nothing: every call went well"])
         return "\n".join([*lines, "", str(self._registry.health())])
 
 
