@@ -382,6 +382,21 @@ def test_declared_nonsense_for_an_imported_function_fails_a_strict_run(run):
     assert "'card' is async and reel:render is not" in line
 
 
+@pytest.mark.parametrize("reference", ["__main__:card", "film:card"])
+def test_an_imported_function_may_fall_back_on_the_program(run, reference):
+    """
+    What the program defines further down than it imports is found at the first call.
+    """
+    run.write({
+        "fall.toml": f'[functions]\n"reel:render" = {{ fallback_chain = ["{reference}"] }}\n',
+        "reel.py": "def render(): raise ConnectionError\n",
+        "film.py": "from reel import render\ndef card(): return 'card'\nprint(render())\n",
+    })  # fmt: skip
+
+    assert run("run", "--policies", "fall.toml", "--strict", "film.py") == (0, "card\n", "")
+    assert last_words(run) == ""
+
+
 def test_json_alone_is_a_report(run):
     """
     It has all that is declared in vain; nothing follows it.

@@ -1112,6 +1112,61 @@ def test_modules_that_refer_to_each_other_are_woven_when_they_are_imported(proje
     assert len(weaving.functions) == 4
 
 
+PACKAGE = """
+    from made_pack.core import render
+    def card(): return "card"
+"""
+
+
+@pytest.mark.parametrize("reference", ["made_pack:card", "made_pack.cards:card"])
+def test_a_package_may_come_to_what_is_referred_to_after_it_has_imported_the_function(project, reference):
+    """
+    The function is woven for those who import it at once, and its policy is followed when the package is there.
+    """
+    project.write("made_pack.__init__", PACKAGE)
+    project.write("made_pack.core", "def render(): raise ConnectionError")
+    project.write("made_pack.cards", "from made_pack import card")
+    weaving = project.weave(tables={"made_pack.core:render": f"{{ fallback_chain = ['{reference}'] }}"})
+    package = importlib.import_module("made_pack")
+
+    assert package.render() == "card"
+    assert weaving.problems == weaving.missed == ()
+    assert weaving.functions == ("made_pack.core:render",)
+    assert "card" in repr(package.render.resilience)
+
+
+@pytest.mark.parametrize("look", ["import", "problems"])
+def test_what_a_package_never_comes_to_is_told_when_it_is_there(project, look):
+    """
+    By then its function is put back; the next import or look at the weaving tells.
+    """
+    project.write("made_pack.__init__", PACKAGE)
+    project.write("made_pack.core", "def render(): raise ConnectionError")
+    project.write("made_next", "")
+    weaving = project.weave(tables={"made_pack.core:render": "{ fallback_chain = ['made_pack:crad'] }"})
+    importlib.import_module("made_pack")
+    with pytest.warns(ResilientWarning, match="1 function is not woven: .*did you mean 'card'"):
+        assert importlib.import_module("made_next") if look == "import" else weaving.problems
+
+    [problem] = weaving.problems
+    assert "policies of made_pack.core:render" in problem
+    assert weaving.functions == ()
+    assert not guarded(sys.modules["made_pack.core"].render)
+
+
+def test_undoing_forgets_what_is_waited_for(project):
+    """
+    A package that weaves and unweaves while it is imported gets its function back.
+    """
+    project.write("made_pack.__init__", "from made_pack import core\nimport resilient\nresilient.unweave()\n")
+    project.write("made_pack.core", "def render(): raise ConnectionError")
+    weaving = project.weave(tables={"made_pack.core:render": "{ fallback_chain = ['made_pack:card'] }"})
+    package = importlib.import_module("made_pack")
+
+    assert not guarded(package.core.render)
+    assert weaving.problems == weaving.functions == ()
+
+
 VANDAL = """
     import engine, made_registry
     def stand_in(): return 5

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from resilient.declared.effective import Effective, best, effective, fitted, made, spellings
 from resilient.declared.patterns import Patterns
+from resilient.declared.references import parse, program_name
+from resilient.declared.vocabulary import references_in
 from resilient.errors import PolicyError
 from resilient.policies.base import Plan, Raised
 from resilient.specs import DegradeSpec
@@ -132,6 +134,25 @@ class Declarations:
             if not _under_way(function.name.partition(":")[0]):
                 raise
             return None
+
+    def awaited(self, name: str) -> str | None:
+        """
+        Return the module, if any, that the function *name* of another one refers to, and that is still being imported.
+
+        A reference into a package's module may need what the package itself is about to define.
+        """
+        home = name.partition(":")[0]
+        for kind, table in self.effective(name).tables.items():
+            for _, reference in references_in(kind, {option: value.raw for option, value in table.items()}):
+                module = parse(reference)[0]
+                if module in {"__main__", program_name()}:
+                    return "__main__"
+                parts = [] if module == home else module.split(".")
+                found = (".".join(parts[: end + 1]) for end in range(len(parts)))
+                under_way = next((one for one in found if one != home and _under_way(one)), None)
+                if under_way is not None:
+                    return under_way
+        return None
 
     @staticmethod
     def deferred(function: Resilience[..., Any]) -> Deferred:

@@ -62,6 +62,8 @@ class Weaving:
         self._skipped: dict[str, str] = {}
         self._problems: dict[str, tuple[str, ...]] = {}
         self._unfinished: list[ModuleType] = []
+        # Those whose policies lead to a module that is still being imported, with its name.
+        self._awaiting: list[tuple[str, Woven]] = []
         # Those whose policies lead to other functions.
         self._referring: WeakSet[Resilience[..., Any]] = WeakSet()
         self._told = Told()
@@ -130,6 +132,7 @@ class Weaving:
                 del LOOM.weavings[self.registry]
         self._hook.remove()
         self._unfinished.clear()
+        self._awaiting.clear()
         if left := restore(woven):
             warn_caller(f"left as they are, for somebody else has replaced them since they were woven: {listed(left)}")
 
@@ -177,9 +180,7 @@ class Weaving:
             self._weave(instead, batch)
         self._settle(batch)
         self._problems.pop(name, None)
-        if batch.problems:
-            self._problems[name] = tuple(batch.problems)
-            self._told.refused(name, batch.problems)
+        self._refuse(name, batch)
         if batch.woven:
             # Who has it already was imported by it: later in the order of imports.
             modules = _modules()
@@ -189,8 +190,15 @@ class Weaving:
 
     def _finish(self) -> None:
         """
-        Look once more at modules that were being imported when they were looked at.
+        Look once more at modules that were being imported when they were looked at, or led to.
         """
+        with LOOM.lock:
+            come = [one for name, one in self._awaiting if not _under_way(sys.modules.get(name))]
+            self._awaiting = [pair for pair in self._awaiting if not any(pair[1] is one for one in come)]
+        for woven in come:
+            batch = _Batch([woven], [])
+            self._settle(batch)
+            self._refuse(woven.name.partition(":")[0], batch)
         for module in self._unfinished.copy():
             with LOOM.lock:
                 if unfinished(module) or not self._waits(module):
@@ -198,13 +206,21 @@ class Weaving:
                 self._unfinished.remove(module)
             self._loaded(module)
 
+    def _refuse(self, name: str, batch: _Batch) -> None:
+        """
+        Keep and tell the problems that functions of the module *name* have.
+        """
+        if batch.problems:
+            self._problems[name] = (*self._problems.get(name, ()), *batch.problems)
+            self._told.refused(name, batch.problems)
+
     def _waits(self, module: ModuleType) -> bool:
         return any(one is module for one in self._unfinished)
 
     def _wants(self, name: str) -> bool:
         if self._done:
             return False
-        if self._unfinished:
+        if self._unfinished or self._awaiting:
             self._finish()
         return self._reaching().module(name)
 
@@ -279,12 +295,17 @@ class Weaving:
             resilience = woven.resilience
             policies = () if resilience is None else resilience.policies
             if any(type(policy) is Deferred for policy in policies):
+                declarations: Any = self.registry.declarations
                 try:
-                    # The module has run: what is not there now is not there at the first call either.
-                    self.registry.declarations.specs_for(resilience)  # type: ignore[union-attr, arg-type]  # they are there
+                    # The module has run: what it lacks now it lacks at the first call too. Another may be under way.
+                    declarations.specs_for(resilience)
                 except PolicyError as error:
-                    batch.problems.append(str(error))
-                    restore([woven])
+                    awaited = declarations.awaited(woven.name)
+                    if awaited is None:
+                        batch.problems.append(str(error))
+                        restore([woven])
+                    elif awaited != "__main__":
+                        self._awaiting.append((awaited, woven))
                     continue
             if resilience is not None and any(policy.kind in _REFERRING for policy in policies):
                 with LOOM.lock:
@@ -309,6 +330,10 @@ class Weaving:
 
     def _standing(self) -> list[Woven]:
         return [one for one in list(self._woven.values()) if one.resilience is not None]
+
+
+def _under_way(module: Any) -> bool:
+    return is_module(module) and unfinished(module)
 
 
 def _modules() -> list[tuple[str, Any]]:
