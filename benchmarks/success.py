@@ -4,13 +4,14 @@ The cost of a call that succeeds.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from benchmarks import peers
 from benchmarks.results import Result, overhead
-from benchmarks.samples import one_each, sample, stacked
+from benchmarks.samples import abare, one_each, sample, stacked
 from benchmarks.stopwatch import Case
-from resilient import Registry, circuit
+from resilient import Registry, circuit, timeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,6 +44,20 @@ def _cases(*, is_async: bool) -> Iterator[tuple[Case, str | None]]:
     yield case("@circuit, time window and slow calls", timed(fn)), f"time window, {colour}"
     counted = circuit(registry=registry, window=100, failure_rate=0.5)
     yield case("@circuit, rate of the last 100 calls", counted(fn)), None
+    if is_async:
+        # No bound: a timer for each call costs what it costs, and this tells how much of it is ours.
+        yield case("asyncio.timeout, around the bare call", _limited), None
+        yield case("@timeout", timeout(_LONG, registry=registry)(fn)), None
+        yield case("all five over @timeout", stacked(timeout(_LONG, registry=registry)(fn), registry)), None
+
+
+# Seconds that no call takes.
+_LONG = 3600.0
+
+
+async def _limited(value: int) -> int:
+    async with asyncio.timeout(_LONG):
+        return await abare(value)
 
 
 def ask(watch: Stopwatch, *, with_peers: bool) -> list[Result]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from resilient.errorinfo import ErrorCategory, ErrorInfo, ErrorSeverity
     from resilient.errors import (
         BlockingWaitWarning,
+        CallRejectedError,
         CircuitBreakerOpenError,
         DecorationError,
         FallbackChainExhaustedError,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from resilient.resilience import AsyncResilience, Resilience, resilience_of
     from resilient.snapshot import HealthSnapshot
     from resilient.system import ErrorHandlingSystem
+    from resilient.timeouts import CallTimeoutError, timeout
     from resilient.weaving import Weaving, unweave, weave
 else:
     # Not for type checkers: they would take it for a promise that there is every name.
@@ -65,6 +67,8 @@ else:
 __all__ = [
     "AsyncResilience",
     "BlockingWaitWarning",
+    "CallRejectedError",
+    "CallTimeoutError",
     "CircuitBreaker",
     "CircuitBreakerConfig",
     "CircuitBreakerOpenError",
@@ -112,6 +116,7 @@ __all__ = [
     "resilience_of",
     "retry",
     "scale",
+    "timeout",
     "unweave",
     "weave",
 ]
@@ -121,6 +126,8 @@ __all__ = [
 _HOMES = {
     "AsyncResilience": "resilience",
     "BlockingWaitWarning": "errors",
+    "CallRejectedError": "errors",
+    "CallTimeoutError": "timeouts",
     "CircuitBreaker": "breaker",
     "CircuitBreakerConfig": "configs",
     "CircuitBreakerOpenError": "errors",
@@ -168,6 +175,7 @@ _HOMES = {
     "resilience_of": "resilience",
     "retry": "decorators",
     "scale": "policies.rules",
+    "timeout": "timeouts",
     "unweave": "weaving",
     "weave": "weaving",
 }

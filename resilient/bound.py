@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import tenacity
 
-from resilient import decorators
+from resilient import decorators, timeouts
 from resilient.errors import PolicyError
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from resilient.faces import CircuitDecorator, DegradeDecorator, FallbackDecorator, RecoverDecorator, RetryDecorator
     from resilient.registry import Registry
+    from resilient.timeouts import TimeoutDecorator
 
 __all__ = ["BoundDecorators"]
 
@@ -52,7 +53,7 @@ def _is_target(value: object) -> bool:
 
 class BoundDecorators:
     """
-    `retry`, `circuit`, `fallback_chain`, `degradable` and `recoverable`, on one registry.
+    `retry`, `circuit`, `timeout`, `fallback_chain`, `degradable` and `recoverable`, on one registry.
 
     Attributes:
         registry: Where they put functions.
@@ -66,6 +67,7 @@ class BoundDecorators:
         fallback_chain: FallbackDecorator
         degradable: DegradeDecorator
         recoverable: RecoverDecorator
+        timeout: TimeoutDecorator
 
     else:
         retry = _method(decorators.retry)
@@ -73,3 +75,4 @@ class BoundDecorators:
         fallback_chain = _method(decorators.fallback_chain)
         degradable = _method(decorators.degradable)
         recoverable = _method(decorators.recoverable)
+        timeout = _method(timeouts.timeout)

@@ -26,6 +26,7 @@ import wrapt
 
 from resilient.callers import warn_caller
 from resilient.errors import DecorationError, PolicyError, PolicyOrderWarning
+from resilient.kinds import in_order
 from resilient.pipeline import Pipeline
 from resilient.policies.options import describe, is_async
 from resilient.registry import default_registry
@@ -34,8 +35,8 @@ from resilient.resilience import AsyncResilience, Resilience
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from resilient.policies.spec import Spec
     from resilient.registry import Registry
-    from resilient.specs import Spec
 
 if TYPE_CHECKING:
     # Only type checkers know it by its parameter.
@@ -280,24 +281,15 @@ def refuse(target: Any, kind: str) -> None:
     raise DecorationError(msg)
 
 
-_OUTER = "@degradable, @fallback_chain, @recoverable, @retry, @circuit"
-
-
 def _lint(spec: Spec, below: tuple[Spec, ...], name: str) -> bool:
     """
     Warn about an order that cannot work as it is meant; return whether it does not.
     """
-    kinds = [one.kind for one in below]
-    why = None
-    if spec.kind in {"retry", "recoverable"} and "fallback_chain" in kinds:
-        why = f"@{spec.kind} above @fallback_chain sees only what all fallbacks failed at; put @fallback_chain on top"
-    elif spec.kind == "retry" and "recoverable" in kinds:
-        why = "@recoverable below @retry recovers at every attempt; put @recoverable above @retry"
-    elif spec.kind in {"circuit", "retry"} and "degradable" in kinds:
-        why = f"@degradable below @{spec.kind} adjusts each attempt anew; put @degradable on top"
-    elif kinds[:1] == [spec.kind]:
+    why = spec.misplaced(below)
+    if why is None and below and below[0].kind == spec.kind:
         why = f"@{spec.kind} twice in a row multiplies what each does; keep one"
     if why is not None:
-        msg = f"{name}: {why} (from the top: {_OUTER})"
+        order = ", ".join(f"@{kind}" for kind in in_order())
+        msg = f"{name}: {why} (from the top: {order})"
         warn_caller(msg, PolicyOrderWarning)
     return why is not None

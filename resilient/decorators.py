@@ -23,9 +23,11 @@ from resilient.policies.degradation_options import DEGRADE_OPTIONS as _DEGRADE_O
 from resilient.policies.fallback import FALLBACK_OPTIONS, as_fallbacks
 from resilient.policies.options import describe
 from resilient.policies.recovery_options import RECOVERY_OPTIONS
+from resilient.policies.retry import RetryPolicy
 from resilient.policies.retry_options import RETRY_OPTIONS, check_together, merge
+from resilient.policies.spec import PolicySpec
 from resilient.reading import checked, is_target, no_position, signed, where
-from resilient.specs import CircuitSpec, DegradeSpec, FallbackSpec, RecoverSpec, RetrySpec
+from resilient.specs import CircuitSpec, DegradeSpec, FallbackSpec, RecoverSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -37,7 +39,8 @@ if TYPE_CHECKING:
 __all__ = ["circuit", "degradable", "fallback_chain", "recoverable", "retry"]
 
 # What bare decorators leave, the same on every function.
-_RETRY, _CIRCUIT, _DEGRADE, _RECOVER = RetrySpec({}), CircuitSpec(None, {}), DegradeSpec({}, {}), RecoverSpec({})
+_RETRY, _CIRCUIT = PolicySpec(RetryPolicy, {}), CircuitSpec(None, {})
+_DEGRADE, _RECOVER = DegradeSpec({}, {}), RecoverSpec({})
 
 
 # -- retry -------------------------------------------------------------------
@@ -100,7 +103,7 @@ def retry(config: Any = None, /, **options: Any) -> Any:  # noqa: D417 - each op
             check_together=check_together,
             problems=problems,
         )
-        return decorate(target, RetrySpec(given) if given else _RETRY, registry)  # type: ignore[no-any-return]
+        return decorate(target, PolicySpec(RetryPolicy, given) if given else _RETRY, registry)  # type: ignore[no-any-return]
 
     return decorator
 

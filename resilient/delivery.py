@@ -11,9 +11,10 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
+from resilient import events
 from resilient.callers import warn_caller
 from resilient.events import CallRejected, OperationFailed
-from resilient.logs import hook_failed, log_event, wanted
+from resilient.logs import hook_failed, know, log_event, wanted
 from resilient.outbox import Outbox
 
 if TYPE_CHECKING:
@@ -23,13 +24,37 @@ if TYPE_CHECKING:
     from resilient.clock import Clock
     from resilient.events import Event
 
-__all__ = ["SLOW_LISTENER", "Delivery"]
+__all__ = ["SLOW_LISTENER", "Delivery", "add_event", "known_events"]
 
 # Seconds after which a listener is called slow, once.
 SLOW_LISTENER = 0.1
 
 # How many different things are reported at most; each is kept as a text.
 _REPORTS = 1024
+
+
+_known: tuple[type[Event], ...] = tuple(
+    kind
+    for kind in vars(events).values()
+    if isinstance(kind, type) and issubclass(kind, events.Event) and kind.name != events.Event.name
+)
+
+
+def known_events() -> tuple[type[Event], ...]:
+    """
+    Return every kind of event that may be listened for; another tuple as soon as there are more.
+    """
+    return _known
+
+
+def add_event(kind: type[Event]) -> None:
+    """
+    Let *kind*, an event of a policy of a user's own, be listened for and logged.
+    """
+    global _known  # noqa: PLW0603 - replaced whole, read without a lock
+    if kind not in _known:
+        _known = (*_known, kind)
+    know(kind)
 
 
 class Delivery:

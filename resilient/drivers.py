@@ -12,7 +12,7 @@ import asyncio
 import sys
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from resilient.clock import runs_on_trio
+from resilient.clock import SYSTEM_CLOCK, runs_on_trio
 from resilient.policies.base import Await, Call, Command, Outcome, Plan, Raised, Returned, Sleep, traceback_of
 
 if TYPE_CHECKING:
@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 
     from resilient.clock import Clock
 
-__all__ = ["arun", "run", "stripped"]
+__all__ = ["arun", "perform", "run", "stripped"]
 
 _E = TypeVar("_E", bound=BaseException)
+
+_OURS = globals()
 
 _set_traceback = BaseException.__dict__["__traceback__"].__set__
 
@@ -40,6 +42,27 @@ def stripped(error: _E) -> _E:
     if traceback is not None:
         _set_traceback(error, traceback.tb_next)
     return error
+
+
+def _cleared(error: _E) -> _E:
+    """
+    Return *error* without the frames of this module that it has passed on its way out of the call.
+    """
+    traceback = traceback_of(error)
+    while traceback is not None and traceback.tb_frame.f_globals is _OURS:
+        traceback = traceback.tb_next
+    _set_traceback(error, traceback)
+    return error
+
+
+def perform(call: Call) -> Outcome:
+    """
+    Make *call* here and now, without its limit; whatever is no `Exception` is raised.
+    """
+    try:
+        return Returned(call.fn(*call.args, **call.kwargs))
+    except Exception as error:  # noqa: BLE001 - the plan decides about every Exception
+        return Raised(stripped(error))
 
 
 def run(plan: Plan, clock: Clock) -> Outcome:
@@ -93,10 +116,13 @@ async def arun(plan: Plan, clock: Clock) -> Outcome:
                 return stop.value  # type: ignore[no-any-return]
             answer = None
             if type(command) is Call:
+                if command.timeout is not None:
+                    answer = await _limited(command, command.timeout, clock)
+                    continue
                 try:
                     value = command.fn(*command.args, **command.kwargs)
                     if hasattr(type(value), "__await__"):
-                        value = await (value if command.timeout is None else _limited(value, command.timeout))
+                        value = await value
                 except Exception as error:  # noqa: BLE001 - the plan decides about every Exception
                     answer = Raised(stripped(error))
                 else:
@@ -108,7 +134,7 @@ async def arun(plan: Plan, clock: Clock) -> Outcome:
             else:
                 answer = await _aawait_future(command)  # type: ignore[arg-type]
     except BaseException as error:  # noqa: BLE001 - raised again by the caller, two frames higher
-        return Raised(stripped(error))
+        return Raised(_cleared(error))
     finally:
         # The failed call's frame has this one as its caller: an error kept here would keep itself.
         answer = command = None
@@ -138,12 +164,70 @@ async def _aawait_future(command: Await) -> Outcome:
         return Raised(stripped(error))
 
 
-async def _limited(awaitable: Awaitable[Any], seconds: float) -> Any:
-    if runs_on_trio():
-        trio = sys.modules["trio"]
-        with trio.move_on_after(seconds):
-            return await awaitable
-        msg = f"it took longer than {seconds:g} s"
-        raise TimeoutError(msg)
-    async with asyncio.timeout(seconds):
-        return await awaitable
+# -- calls with a limit --------------------------------------------------------
+
+
+async def _limited(call: Call, seconds: float, clock: Clock) -> Outcome:
+    """
+    Make *call*; what it awaits is cancelled after *seconds* on *clock*, and its cleanup awaited.
+
+    Whoever swallows the cancellation has its result, or its error, count.
+    """
+    started = perform(call)
+    if type(started) is Raised or not hasattr(type(started.value), "__await__"):  # type: ignore[union-attr]
+        return started
+    within = _trio_within if runs_on_trio() else _asyncio_within
+    answer = await within(started.value, seconds, clock)  # type: ignore[union-attr]  # it has not raised
+    if answer is None:
+        call.expired = True
+        return Raised(TimeoutError(f"it took longer than {seconds:g} s"))
+    return answer
+
+
+async def _outcome(awaitable: Awaitable[Any]) -> Outcome:
+    try:
+        return Returned(await awaitable)
+    except Exception as error:  # noqa: BLE001 - the plan decides about every Exception
+        return Raised(stripped(error))
+
+
+async def _asyncio_within(awaitable: Awaitable[Any], seconds: float, clock: Clock) -> Outcome | None:
+    # It keeps its own cancellation apart from all others.
+    scope = asyncio.timeout(seconds if clock is SYSTEM_CLOCK else None)
+    watching = None
+    try:
+        async with scope:
+            if clock is not SYSTEM_CLOCK:
+                watching = asyncio.ensure_future(_end(scope, seconds, clock))
+            return await _outcome(awaitable)
+    except TimeoutError:
+        # Its own: errors of the call's are outcomes by now.
+        return None
+    finally:
+        if watching is not None:
+            watching.cancel()
+
+
+async def _end(scope: asyncio.Timeout, seconds: float, clock: Clock) -> None:
+    await clock.asleep(seconds)
+    scope.reschedule(asyncio.get_running_loop().time())
+
+
+async def _trio_within(awaitable: Awaitable[Any], seconds: float, clock: Clock) -> Outcome | None:
+    trio = sys.modules["trio"]
+    scope, watching = trio.CancelScope(), trio.CancelScope()
+
+    async def end() -> None:
+        with watching:
+            await clock.asleep(seconds)
+            scope.cancel()
+
+    if clock is SYSTEM_CLOCK:
+        scope.deadline = trio.current_time() + seconds
+    else:
+        trio.lowlevel.spawn_system_task(end)
+    answer = None
+    with scope:
+        answer = await _outcome(awaitable)
+    watching.cancel()
+    return answer

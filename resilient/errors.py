@@ -7,7 +7,8 @@ Every error and warning that this library raises itself.
      +-- ResilientError
           +-- PolicyError (ValueError)           an option, an order, a file that cannot be meant
           +-- DecorationError (TypeError)        something that cannot be decorated this way
-          +-- CircuitBreakerOpenError            a call that an open circuit did not admit
+          +-- CallRejectedError                  a call that a policy did not admit
+          |    +-- CircuitBreakerOpenError       ... because its circuit is open
           +-- FallbackChainExhaustedError        all that a chain offered has failed
 
     UserWarning
@@ -25,9 +26,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import ClassVar
 
 __all__ = [
     "BlockingWaitWarning",
+    "CallRejectedError",
     "CircuitBreakerOpenError",
     "DecorationError",
     "FallbackChainExhaustedError",
@@ -41,7 +44,14 @@ __all__ = [
 class ResilientError(Exception):
     """
     The base of every error that this library raises itself.
+
+    Attributes:
+        is_failure: Whether it stands for a failure of the call itself, so that policies deal with it as with any
+            other error: it is retried where its class is transient, and recovered from. False: it tells what a
+            policy has decided, which no other policy tries to undo unless it is asked to.
     """
+
+    is_failure: ClassVar[bool] = False
 
 
 class PolicyError(ResilientError, ValueError):
@@ -76,7 +86,16 @@ class DecorationError(ResilientError, TypeError):
     """
 
 
-class CircuitBreakerOpenError(ResilientError):
+class CallRejectedError(ResilientError):
+    """
+    A call that a policy did not admit, so that it was not made.
+
+    Circuits count it as neither failure nor success, it is no error in analytics, and it is retried only where
+    ``on`` names its type.
+    """
+
+
+class CircuitBreakerOpenError(CallRejectedError):
     """
     A call that a circuit did not admit.
 
@@ -140,6 +159,9 @@ class FallbackChainExhaustedError(ResilientError):
     """
 
     __cause__: BaseException | None
+
+    # It is as its primary's error.
+    is_failure = True
 
     def __init__(self, name: str, errors: Iterable[Exception] = ()) -> None:
         self.name = name

@@ -47,9 +47,15 @@ class Event:
         operation: The id of the operation that this happened in, where known.
         parent: The id of the decorated operation around that one, where there is one.
         function: The function's name, ``module:qualname``, where known.
+
+    Attributes:
+        name: Its name in the log, without the ``resilient.`` before it.
+        log_level: How loud an event of a policy of a user's own is in the log: ``"debug"``, ``"info"``,
+            ``"warning"`` or ``"error"``.
     """
 
     name: ClassVar[str] = "event"
+    log_level: ClassVar[str] = "info"
 
     at: datetime
     operation: str | None = None

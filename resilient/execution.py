@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from resilient.breaker import CircuitBreaker
-    from resilient.gates import Bound
     from resilient.mechanism import RetryMechanism
     from resilient.operation import Operation
     from resilient.policies.base import Plan
     from resilient.policies.fallback import Fallback
+    from resilient.policies.policy import Policy
     from resilient.registry import Registry
 
 __all__ = ["Execution", "FirstEntryPolicy", "Way"]
@@ -100,7 +100,7 @@ class Execution:
 
     def _build(self, way: Way) -> Pipeline:
         registry = self._registry
-        policies: list[Bound] = []
+        policies: list[Policy] = []
         if way.chain is not None:
             policies.append(FirstEntryPolicy(registry.chain(way.chain)))
         if way.recover:

@@ -22,7 +22,14 @@ if TYPE_CHECKING:
     from resilient.policies.rules import Rule
     from resilient.registry import Registry
 
-__all__ = ["CircuitDecorator", "DegradeDecorator", "FallbackDecorator", "RecoverDecorator", "RetryDecorator"]
+__all__ = [
+    "CircuitDecorator",
+    "DegradeDecorator",
+    "FallbackDecorator",
+    "PolicyDecorator",
+    "RecoverDecorator",
+    "RetryDecorator",
+]
 
 F = TypeVar("F", bound="Callable[..., Any] | classmethod[Any, Any, Any] | staticmethod[Any, Any]")
 
@@ -147,3 +154,15 @@ class RecoverDecorator(Protocol):
     def __call__(
         self, *, playbook: str | None = ..., max_runs: int = ..., registry: Registry | None = ...
     ) -> Callable[[F], F]: ...
+
+
+class PolicyDecorator(Protocol):
+    """
+    What the decorator of a policy of a user's own takes, and what it makes of a function.
+    """
+
+    @overload
+    def __call__(self, target: F, /) -> F: ...
+
+    @overload
+    def __call__(self, *positional: Any, registry: Registry | None = ..., **options: Any) -> Callable[[F], F]: ...

@@ -10,124 +10,52 @@ from __future__ import annotations
 
 import functools
 import threading
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from resilient.operation import attempt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from resilient.errors import CallRejectedError
     from resilient.hub import Hub
     from resilient.operation import Operation
     from resilient.policies.base import Plan
+    from resilient.policies.policy import Gate, Policy
     from resilient.policies.tripping import Lull
     from resilient.ticks import Ticks
 
-__all__ = ["ROUNDING", "Bound", "Gate", "Shut", "Stack", "Token", "planned"]
+__all__ = ["ROUNDING", "Shut", "Stack", "Token", "planned"]
 
 ROUNDING = 1e-6
 """Seconds: who waits as long as it was told must not be turned away for the last bit of a float."""
 
 
-class Gate(Protocol):
-    """
-    What may stand between a call and the fast path.
-
-    Where it is the only one that hears of successes, two more attributes are
-    looked for: ``lull`` (the `Lull` that it has published, or None) and
-    ``has_counted`` (whether a lull that is over has counted a number).
-    """
-
-    @property
-    def generation(self) -> int | None:
-        """
-        A number while every call may pass, another one when earlier results stop counting; None: calls are planned.
-        """
-        ...
-
-    @property
-    def timed(self) -> bool:
-        """
-        Whether successes are reported with how long they took.
-        """
-        ...
-
-    def attach(self, owner: Any, /) -> None:
-        """
-        Call ``owner.refresh()``, held weakly, whenever one of these two has changed.
-        """
-        ...
-
-    def succeeded(self, generation: int, elapsed: float | None) -> None:
-        """
-        Hear of the success of a call that passed in *generation*, and took *elapsed* seconds where a clock was read.
-        """
-        ...
-
-
 class Shut:
     """
-    An open circuit, as long as all that happens to calls is that they are turned away.
+    A gate, as long as all that happens to calls is that they are turned away: an open circuit.
 
-    Replaced whole by its circuit, never changed: it is read without a lock.
+    Replaced whole by its gate, never changed: it is read without a lock.
 
     Args:
-        circuit: The circuit.
-        ticks: Counts its rejections.
+        by: What turns them away; its ``name`` and its ``last_error`` are in the error.
+        error: The type of the error, a `CallRejectedError`. It is made without its ``__init__``, of the name, the
+            seconds until it is worth asking again, and the last error.
+        ticks: Counts the rejections.
         until: Monotonic seconds at which it has to be asked; None where time alone will not open the way.
     """
 
-    __slots__ = ("circuit", "ticks", "until")
+    __slots__ = ("by", "error", "ticks", "until")
 
-    def __init__(self, circuit: Any, ticks: Ticks, until: float | None) -> None:
-        self.circuit: Any = circuit
+    def __init__(self, by: Any, error: type[CallRejectedError], ticks: Ticks, until: float | None) -> None:
+        self.by: Any = by
+        self.error: type[CallRejectedError] = error
         self.ticks: Ticks = ticks
         self.until: float | None = until
 
 
 # Which gates a quiet call has passed, the generation of each at that time, and the policies that it is made under.
-Token: TypeAlias = tuple[tuple[Gate, ...], tuple[int, ...], tuple["Bound", ...]]
-
-
-class Bound(Protocol):
-    """
-    A policy at its place in one pipeline.
-
-    Two more attributes are looked for: ``judges_results`` (it may ask for
-    another call after one that returned) and ``passes_rejections`` (an open
-    circuit's rejection goes through it as it is), both False where missing.
-
-    So is a method ``failed(op, outcome)``. A policy that has it only learns from
-    the failure of a call that passed quietly; a stack of such policies needs no
-    plan to hear of one.
-    """
-
-    @property
-    def kind(self) -> str:
-        """
-        The decorator's name.
-        """
-        ...
-
-    @property
-    def gate(self) -> Gate | None:
-        """
-        What has to let a call pass before it is quiet.
-        """
-        ...
-
-    @property
-    def timed(self) -> bool:
-        """
-        Whether it needs to know when the operation began.
-        """
-        ...
-
-    def plan(self, op: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any], inner: Callable[..., Plan]) -> Plan:
-        """
-        Decide about one operation, around *inner*: the plan of what is below.
-        """
-        ...
+Token: TypeAlias = "tuple[tuple[Gate, ...], tuple[int, ...], tuple[Policy, ...]]"  # noqa: S105 - a type
 
 
 class Stack:
@@ -146,11 +74,11 @@ class Stack:
 
     __slots__ = (
         "_gates",
-        "_judged",
         "_last",
         "_learns",
         "_lock",
         "_outermost",
+        "_planned",
         "_timed",
         "hub",
         "lulled",
@@ -164,18 +92,18 @@ class Stack:
     hub: Hub
 
     def __init__(self) -> None:
-        self.policies: tuple[Bound, ...] = ()
+        self.policies: tuple[Policy, ...] = ()
         self.override: Callable[..., Any] | None = None
         self.quiet: Token | None = None
         self.ticket: Token | None = None
         self._last: Token | None = None
         self._gates: tuple[Gate, ...] = ()
         self._timed = False
-        # Whether a policy is to be asked about what was returned: then no call is quiet.
-        self._judged = False
-        # The policies, where all of them only learn from a quiet call's failure (see `Bound`); else None.
-        self._learns: tuple[Bound, ...] | None = None
-        # The outermost circuit, where its rejections go to the caller as they are.
+        # Whether a policy wants to see each call: then none is quiet.
+        self._planned = False
+        # The policies, where all of them only learn from a quiet call's failure (see `Policy`); else None.
+        self._learns: tuple[Policy, ...] | None = None
+        # The outermost gate that may be shut, where its rejections go to the caller as they are.
         self._outermost: Any = None
         self.shut: Shut | None = None
         self.lulled: Any = None
@@ -184,7 +112,7 @@ class Stack:
     def _renew_locks(self) -> None:
         self._lock = threading.RLock()
 
-    def install(self, policies: Sequence[Bound], hub: Hub) -> None:
+    def install(self, policies: Sequence[Policy], hub: Hub) -> None:
         """
         Put *policies* (outermost first) in force, in one step.
 
@@ -197,8 +125,8 @@ class Stack:
             self._learns = self.policies if all(hasattr(one, "failed") for one in policies) else None
             self._gates = gates
             self._timed = any(one.timed for one in policies)
-            self._judged = any(getattr(one, "judges_results", False) for one in policies)
-            self._outermost = _outermost_circuit(policies)
+            self._planned = any(one.every_call for one in policies)
+            self._outermost = _outermost(policies)
             self._last = None
         for gate in gates:
             gate.attach(self)
@@ -215,7 +143,7 @@ class Stack:
             generations: list[int] = []
             for gate in gates:
                 generation = gate.generation
-                if generation is None or self._judged or self.override is not None:
+                if generation is None or self._planned or self.override is not None:
                     self.quiet = self.ticket = None
                     return
                 generations.append(generation)
@@ -294,14 +222,14 @@ def _step(depth: int) -> Callable[..., Plan]:
 _OUTERMOST = _step(0)
 
 
-def _outermost_circuit(policies: Sequence[Bound]) -> Any:
+def _outermost(policies: Sequence[Policy]) -> Any:
     """
-    Return the outermost circuit, unless a policy above it may do something about its rejections.
+    Return the outermost gate that may be shut, unless a policy above it may do something about its rejections.
     """
     for policy in policies:
-        breaker = getattr(policy, "breaker", None)
-        if breaker is not None:
-            return breaker
-        if not getattr(policy, "passes_rejections", False):
+        gate = policy.gate
+        if hasattr(gate, "shut"):
+            return gate
+        if not policy.passes_rejections:
             return None
     return None

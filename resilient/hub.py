@@ -9,9 +9,8 @@ from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from resilient import events as event_types
 from resilient.clock import SYSTEM_CLOCK, SYSTEM_RNG
-from resilient.delivery import Delivery
+from resilient.delivery import Delivery, known_events
 from resilient.errors import PolicyError
 from resilient.events import CallSucceeded, Event
 from resilient.forks import survives_fork
@@ -32,13 +31,6 @@ __all__ = ["Hub"]
 
 # How many pipelines may be gone before their counts are added up.
 _DEPARTED = 16
-
-_ALL = frozenset(
-    one
-    for one in vars(event_types).values()
-    if isinstance(one, type) and issubclass(one, Event) and one.name != Event.name
-)
-_BY_DEFAULT = _ALL - {CallSucceeded}
 
 
 class Hub(Delivery):
@@ -73,6 +65,9 @@ class Hub(Delivery):
         # Told of each operation that failed in the end, and how; None: nobody wants to know.
         self.unresolved: Callable[[Operation, Raised], None] | None = None
         self._watchers: Watchers[Any] = Watchers()
+        # Who listens, and for what; None: for all but `CallSucceeded`.
+        self._subscribed: tuple[tuple[Callable[[Event], object], tuple[type[Event], ...] | None], ...] = ()
+        self._kinds = known_events()
         # Counts of pipelines that are gone, until somebody adds them to the sum: (calls, failures).
         self.departed: deque[Counts] = deque()
         self._retired = 0, 0
@@ -106,15 +101,13 @@ class Hub(Delivery):
         if is_async(listener):
             msg = f"on(): a listener must be a plain function: nobody would await {describe(listener)}"
             raise PolicyError(msg)
-        if events is None:
-            wanted: frozenset[type[Event]] = _BY_DEFAULT
-        else:
+        given: tuple[type[Event], ...] | None = None
+        if events is not None:
             given = tuple(events) if isinstance(events, Iterable) else (events,)
             wrong = [one for one in given if not _is_event(one)]
             if wrong:
                 msg = f"on(): events= takes classes from resilient.events, got {describe(wrong[0])}"
                 raise PolicyError(msg)
-            wanted = frozenset(kind for kind in _ALL if issubclass(kind, given))
         # A box of its own, so that the same callable may listen twice.
         box = [listener]
 
@@ -122,17 +115,22 @@ class Hub(Delivery):
             box[0](event)
 
         deliver.__qualname__ = getattr(listener, "__qualname__", type(listener).__qualname__)
-        self._relist(lambda kind, old: (*old, deliver) if kind in wanted else old)
+        with self._lock:
+            self._subscribed = (*self._subscribed, (deliver, given))
+        self._relist()
 
         def unsubscribe() -> None:
-            self._relist(lambda _kind, old: tuple(one for one in old if one is not deliver))
+            with self._lock:
+                self._subscribed = tuple(one for one in self._subscribed if one[0] is not deliver)
+            self._relist()
 
         return unsubscribe
 
-    def _relist(self, change: Callable[[type[Event], tuple[Any, ...]], tuple[Any, ...]]) -> None:
+    def _relist(self) -> None:
         with self._lock:
             before = self.generation
-            table = {kind: change(kind, self.listeners.get(kind, ())) for kind in _ALL}
+            self._kinds = known_events()
+            table = {kind: tuple(one for one, given in self._subscribed if _hears(given, kind)) for kind in self._kinds}
             self.listeners = {kind: listeners for kind, listeners in table.items() if listeners}
             changed = self.generation != before
         if changed:
@@ -160,6 +158,9 @@ class Hub(Delivery):
         """
         if len(self.departed) > _DEPARTED:
             self.retired()
+        if self._kinds is not known_events():
+            # A policy of a user's own has brought events of its own.
+            self._relist()
         self._watchers.add(owner)
 
     def detach(self, owner: Any) -> None:
@@ -210,6 +211,10 @@ class Hub(Delivery):
         if self.observe is not observe:
             self.observe = observe
             self._refresh()
+
+
+def _hears(given: tuple[type[Event], ...] | None, kind: type[Event]) -> bool:
+    return kind is not CallSucceeded if given is None else issubclass(kind, given)
 
 
 def _is_event(kind: object) -> bool:

@@ -54,6 +54,7 @@ __all__ = [
     "HookFailed",
     "hook_failed",
     "keys",
+    "know",
     "log_event",
     "wanted",
 ]
@@ -121,6 +122,7 @@ LEVELS: Mapping[type[Event], str] = {
     DeclarationsRefused: "warning",
 }
 
+_levels = dict(LEVELS)
 _NUMBERS = {kind: getattr(logging, level.upper()) for kind, level in LEVELS.items()}
 
 _logger = logging.getLogger("resilient")
@@ -151,7 +153,7 @@ def wanted(kind: type[Event]) -> bool:
     """
     # Another thread may be half way through importing it.
     if "structlog" in _modules and getattr(_modules.get("structlog"), "is_configured", _no)():
-        return kind in LEVELS
+        return kind in _levels
     if not (_root.handlers and _logger.propagate):
         handlers = _logger.handlers
         if handlers == _SILENT or not handlers:
@@ -167,8 +169,21 @@ def _no() -> bool:
 # -- what ----------------------------------------------------------------------
 
 
-# Not `at`: a log has times of its own.
-_NAMES = {kind: tuple(field.name for field in dataclasses.fields(kind) if field.name != "at") for kind in LEVELS}
+def _names(kind: type[Event]) -> tuple[str, ...]:
+    # Not `at`: a log has times of its own.
+    return tuple(field.name for field in dataclasses.fields(kind) if field.name != "at")
+
+
+_NAMES = {kind: _names(kind) for kind in LEVELS}
+
+
+def know(kind: type[Event]) -> None:
+    """
+    Let *kind*, an event of a policy of a user's own, be logged.
+    """
+    _NAMES[kind] = _names(kind)
+    _NUMBERS[kind] = getattr(logging, kind.log_level.upper())
+    _levels[kind] = kind.log_level
 
 
 def keys(kind: type[Event]) -> tuple[str, ...]:
@@ -238,7 +253,7 @@ def log_event(event: Event) -> None:
     _writing.now = True
     try:
         kind = type(event)
-        getattr(_structlogger(), LEVELS[kind])(f"resilient.{kind.name}", **_values(event))
+        getattr(_structlogger(), _levels[kind])(f"resilient.{kind.name}", **_values(event))
     finally:
         _writing.now = False
 

@@ -12,7 +12,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from resilient.errorinfo import ErrorInfo
-from resilient.errors import CircuitBreakerOpenError
+from resilient.errors import CallRejectedError
 from resilient.events import AttemptFailed, CallSucceeded, OperationFailed, OperationRecovered
 from resilient.levels import DegradationLevel
 from resilient.logs import wanted
@@ -26,10 +26,11 @@ if TYPE_CHECKING:
     from resilient.classify import Classification
     from resilient.clock import Clock
     from resilient.events import Event
-    from resilient.gates import Bound, Gate, Token
+    from resilient.gates import Token
     from resilient.hub import Hub
     from resilient.pipeline import Pipeline
     from resilient.policies.adjusting import Adjuster
+    from resilient.policies.policy import Gate, Policy
 
 __all__ = ["Operation", "attempt"]
 
@@ -78,7 +79,7 @@ class Operation:
     def __init__(self, pipeline: Pipeline, number: int, fn: Callable[..., Any], function: str) -> None:
         self.pipeline: Pipeline = pipeline
         # Those in force now: a call goes on under the policies it began with.
-        self.policies: tuple[Bound, ...] = pipeline.policies
+        self.policies: tuple[Policy, ...] = pipeline.policies
         self.hub: Hub = pipeline.hub
         self.clock: Clock = pipeline.hub.clock
         self.number: int = number
@@ -215,12 +216,12 @@ class Operation:
         Record that a call of user code raised.
 
         An exception object is recorded once, by the innermost decorated
-        function; a rejection by an inner circuit is no error.
+        function; a rejection by an inner policy is no error.
         """
         self.failures += 1
         hub, error = self.hub, outcome.error
         analytics = hub.analytics
-        if analytics is not None and not issubclass(type(error), CircuitBreakerOpenError):
+        if analytics is not None and not issubclass(type(error), CallRejectedError):
             found = marked(error)
             if found is None or not self._is_inner(found):
                 verdict = outcome.verdict = outcome.verdict or hub.classifier.classify(error)

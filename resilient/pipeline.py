@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from resilient import modes
 from resilient.counting import Counts
 from resilient.drivers import arun, run, stripped
-from resilient.errors import CircuitBreakerOpenError
 from resilient.gates import ROUNDING, Stack, planned
 from resilient.operation import Operation
 from resilient.policies.base import Raised, Returned
@@ -67,6 +66,8 @@ class Pipeline(Stack):
         """
         self._renew_locks()
         self.counts.renew_lock(self._lock)
+        for policy in self.policies:
+            policy.after_fork()
 
     def __del__(self) -> None:
         hub = getattr(self, "hub", None)
@@ -94,7 +95,7 @@ class Pipeline(Stack):
             number = tick()
             if token is None:
                 if (shut := self.shut) is not None and (wait := self.turned_away(shut)) != 0.0:
-                    raise _new(CircuitBreakerOpenError, shut.circuit.name, wait, shut.circuit.last_error)
+                    raise _new(shut.error, shut.by.name, wait, shut.by.last_error)
                 return self.enter(number, args, kwargs)
             try:
                 result = fn(*args, **kwargs)  # type: ignore[misc]
@@ -121,7 +122,7 @@ class Pipeline(Stack):
             number = tick()
             if token is None:
                 if (shut := self.shut) is not None and (wait := self.turned_away(shut)) != 0.0:
-                    raise _new(CircuitBreakerOpenError, shut.circuit.name, wait, shut.circuit.last_error)
+                    raise _new(shut.error, shut.by.name, wait, shut.by.last_error)
                 return await self.aenter(number, args, kwargs)
             try:
                 result = await fn(*args, **kwargs)  # type: ignore[misc]

@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from resilient.clock import Clock, Rng
     from resilient.control.degradation import GracefulDegradation
     from resilient.events import Event
-    from resilient.gates import Bound
     from resilient.operation import Operation
     from resilient.playbooks.procedure import RecoveryProcedure
     from resilient.policies.base import Raised
+    from resilient.policies.policy import Policy
 
 __all__ = ["Registry", "default_registry", "health", "swap_default"]
 
@@ -68,7 +68,7 @@ class Registry(Declaring, Shelves):
         self._ratio = OperationRatio(clock, lambda: self._operations, self._count_failed)
         self.latency: LatencyWindow = LatencyWindow(clock)
         self._parts: dict[str, Any] = {}
-        self._plain: dict[str, Bound] = {}
+        self._plain: dict[str, Policy] = {}
         self._counters: WeakSet[_Counter] = WeakSet()
         # Who wants the level to follow memory failures.
         self._lowering: set[object] = set()
@@ -105,7 +105,7 @@ class Registry(Declaring, Shelves):
         """
         return self._part("degradation", self._make_degradation)  # type: ignore[no-any-return]
 
-    def plain(self, kind: str, make: Callable[[], Bound]) -> Bound:
+    def plain(self, kind: str, make: Callable[[], Policy]) -> Policy:
         """
         Return the policy of all functions here whose decorator *kind* was given nothing; *make* makes it.
         """

@@ -11,8 +11,8 @@ from resilient import modes
 from resilient.drivers import stripped
 from resilient.errors import PolicyError
 from resilient.policies.options import describe
+from resilient.policies.spec import Site
 from resilient.registry import default_registry
-from resilient.specs import Site
 from resilient.surroundings import carries
 
 if TYPE_CHECKING:
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
     from resilient.counting import Stats
     from resilient.declared.declarations import Declarations
-    from resilient.gates import Bound
     from resilient.operation import Operation
     from resilient.outcome import Outcome
     from resilient.pipeline import Pipeline
+    from resilient.policies.policy import Policy
+    from resilient.policies.spec import Spec
     from resilient.registry import Registry
-    from resilient.specs import Spec
 
 __all__ = ["AsyncResilience", "Resilience", "resilience_of"]
 
@@ -117,7 +117,7 @@ class Resilience(Generic[P, R]):
         self._guard = weakref.ref(guard)
 
     @property
-    def policies(self) -> tuple[Bound, ...]:
+    def policies(self) -> tuple[Policy, ...]:
         """
         The policies in force, outermost first.
         """
@@ -294,12 +294,12 @@ class AsyncResilience(Resilience[P, R]):
             del error
 
 
-def _bound(specs: tuple[Spec, ...], site: Site, below: Resilience[..., Any] | None) -> list[Bound]:
+def _bound(specs: tuple[Spec, ...], site: Site, below: Resilience[..., Any] | None) -> list[Policy]:
     """
     Return the policies of *specs* at *site*; those that are *below* already go on.
     """
     pool = [] if below is None else list(zip(below.in_force, below.policies, strict=False))
-    found: list[Bound | None] = []
+    found: list[Policy | None] = []
     # From the innermost: of two that are the same, a new one stands outside.
     for spec in reversed(specs):
         at = next((at for at in reversed(range(len(pool))) if pool[at][0] == spec), None)

@@ -57,7 +57,8 @@ class HealthSnapshot:
             that the level follows; ``"unavailable"`` while there is no value.
         notes: What a reader should know, such as a signal that cannot be read.
         checks: By name, ``status`` and what else there is to say. ``"declarations"``, once a file was read: the
-            ``file``, and the ``problems`` for which the latest one is not in force.
+            ``file``, and the ``problems`` for which the latest one is not in force. And what policies tell of
+            themselves, by their kind and their function: ``"timeout of engine:render"``.
     """
 
     registry: str
@@ -121,10 +122,13 @@ class HealthSnapshot:
                 for name, one in self.signals.items()
             ],
         )
-        lines += ["", *(f"  note: {note}" for note in self.notes)] if self.notes else []
+        told = [f"  check {name}: {_told(one)}" for name, one in self.checks.items() if one["status"] != "pass"]
+        told += [f"  note: {note}" for note in self.notes]
+        lines += ["", *told] if told else []
         return "\n".join(lines)
 
 
+_STATUSES = ("pass", "warn", "fail")
 _STATS = ("calls", "attempts", "retries", "failures", "rejected", "recovered", "fallbacks")
 
 
@@ -139,6 +143,14 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
             for row in (head, *rows)
         ),
     ]
+
+
+def _told(check: Mapping[str, Any]) -> str:
+    # What is wrong with a file is among the notes.
+    rest = [
+        f"{name} {value}" for name, value in check.items() if isinstance(value, int | float | str) and name != "status"
+    ]
+    return f"{check['status']} ({', '.join(rest)})" if rest else check["status"]
 
 
 def _short(number: float | str) -> str:
@@ -183,8 +195,10 @@ def take_snapshot(registry: Registry) -> HealthSnapshot:
     status: Status = "pass"
     if any(one["critical"] for one in shut):
         status = "fail"
-    elif shut or registry.refused is not None or level is not DegradationLevel.FULL or scopes:
+    elif shut or level is not DegradationLevel.FULL or scopes:
         status = "warn"
+    checks = {**_checks(registry), **_policies(registry)}
+    status = max([status, *(one["status"] for one in checks.values())], key=_STATUSES.index)
     signals = {_name(name): _signal(state) for name, state in degradation.signals().items()}
     return HealthSnapshot(
         registry=_name(registry.name),
@@ -201,7 +215,7 @@ def take_snapshot(registry: Registry) -> HealthSnapshot:
         functions=_by_name(registry.functions.items(), lambda one: one.stats().to_dict()),
         signals=signals,
         notes=(*_unreadable(signals), *_refused(registry)),
-        checks=_checks(registry),
+        checks=checks,
     )
 
 
@@ -226,6 +240,24 @@ def _checks(registry: Registry) -> dict[str, dict[str, Any]]:
     if declared is None or declared.file is None:
         return {}
     return {"declarations": {"status": "pass", "file": _name(declared.file.label), "problems": []}}
+
+
+def _policies(registry: Registry) -> dict[str, dict[str, Any]]:
+    told = (
+        (f"{policy.kind} of {name}", check)
+        for name, one in registry.functions.items()
+        for policy in one.policies
+        if (check := policy.health()) is not None
+    )
+    return _by_name(told, _check)
+
+
+def _check(check: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    Return what a policy has told, with a status that there is.
+    """
+    status = check.get("status")
+    return {**check, "status": status if status in _STATUSES else "warn"}
 
 
 def _circuit(breaker: CircuitBreaker) -> dict[str, Any]:

@@ -1,139 +1,30 @@
 """
-What a decorator leaves on a function: options, and how they become a policy at their place.
-
-A spec is what the user wrote, checked. It holds no state, pickles, and binds to
-any registry: to another one, to the same one in another process.
+The specs of those kinds that are given more than options: a name, entries, rules; and of recovery.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from resilient.chain import FallbackChain
 from resilient.errors import PolicyError
 from resilient.levels import DegradationLevel
 from resilient.policies.circuit import CircuitPolicy
 from resilient.policies.fallback import FALLBACK_OPTIONS, Fallback, FallbackPolicy
-from resilient.policies.options import same
 from resilient.policies.recovery_options import RECOVERY_OPTIONS
-from resilient.policies.retry import RETRY_OPTIONS, RetryPolicy
-from resilient.policies.retry_options import check_colour
+from resilient.policies.spec import NOTHING, Spec, above_fallbacks, adjusted_anew
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from resilient.breaker import CircuitBreaker
-    from resilient.gates import Bound
     from resilient.policies.adjusting import Adjuster
+    from resilient.policies.policy import Policy
     from resilient.policies.rules import Rule
-    from resilient.registry import Registry
+    from resilient.policies.spec import Site
     from resilient.resilience import Resilience
 
-__all__ = ["CircuitSpec", "DegradeSpec", "FallbackSpec", "RecoverSpec", "RetrySpec", "Site", "Spec"]
-
-
-class Site:
-    """
-    Where a policy is put.
-
-    Args:
-        fn: The raw function.
-        name: Its name in the registry.
-        registry: The function's registry.
-        is_async: Whether it is async.
-        replaces: Whether it takes the place of an earlier function of that name.
-        replaced: That function, where there is one.
-    """
-
-    __slots__ = ("fn", "is_async", "name", "registry", "replaced", "replaces")
-
-    def __init__(
-        self,
-        fn: Callable[..., Any],
-        name: str,
-        registry: Registry,
-        *,
-        is_async: bool,
-        replaces: bool,
-        replaced: Resilience[..., Any] | None = None,
-    ) -> None:
-        self.fn: Callable[..., Any] = fn
-        self.name: str = name
-        self.registry: Registry = registry
-        self.is_async: bool = is_async
-        self.replaces: bool = replaces
-        self.replaced: Resilience[..., Any] | None = replaced
-
-
-# What most decorators are given; never changed. Plain, so that specs can be pickled.
-_NOTHING: Mapping[str, Any] = {}
-
-
-class Spec:
-    """
-    The base of specs: a kind, and the checked options that were given.
-
-    Two are equal where they say the same; what cannot be compared is the same where it is one object.
-    """
-
-    __slots__ = ("given",)
-
-    kind: str
-
-    def __init__(self, given: Mapping[str, Any]) -> None:
-        self.given: Mapping[str, Any] = dict(given) if given else _NOTHING
-
-    def __eq__(self, other: object) -> bool:
-        if self is other:
-            return True
-        if type(self) is not type(other):
-            return False
-        names = [name for kind in type(self).__mro__ for name in getattr(kind, "__slots__", ())]
-        return all(same(getattr(self, name), getattr(other, name)) for name in names)
-
-    __hash__: ClassVar[None] = None  # type: ignore[assignment]  # what they hold may have none
-
-    def check(self, fn: Callable[..., Any], name: str, *, is_async: bool) -> None:
-        """
-        Look for what this function cannot carry.
-
-        Raises:
-            PolicyError: With everything that cannot be meant.
-        """
-
-    def bind(self, site: Site) -> Bound:
-        """
-        Return the policy at *site*.
-        """
-        raise NotImplementedError  # pragma: no cover - each kind has its own
-
-
-class RetrySpec(Spec):
-    """
-    What ``@retry`` was given.
-    """
-
-    __slots__ = ()
-
-    kind = "retry"
-
-    def check(self, fn: Callable[..., Any], name: str, *, is_async: bool) -> None:  # noqa: ARG002 - Spec's signature
-        """
-        Refuse async strategies around a sync function.
-        """
-        problems = [] if is_async else check_colour(self.given, name)
-        if problems:
-            raise PolicyError(f"@retry on {name}", problems)
-
-    def bind(self, site: Site) -> Bound:
-        """
-        Return the retry policy at *site*.
-        """
-        hub = site.registry.hub
-        if self.given:
-            return RetryPolicy(RETRY_OPTIONS.filled(self.given), hub)
-        # Nothing in it belongs to a function: all that are retried plainly share one.
-        return site.registry.plain(self.kind, lambda: RetryPolicy(RETRY_OPTIONS.filled({}), hub))
+__all__ = ["CircuitSpec", "DegradeSpec", "FallbackSpec", "RecoverSpec"]
 
 
 class CircuitSpec(Spec):
@@ -150,10 +41,22 @@ class CircuitSpec(Spec):
 
     kind = "circuit"
 
-    def __init__(self, name: str | None, given: Mapping[str, Any], declared: Mapping[str, int] = _NOTHING) -> None:
+    def __init__(self, name: str | None, given: Mapping[str, Any], declared: Mapping[str, int] = NOTHING) -> None:
         super().__init__(given)
         self.name: str | None = name
         self.declared: Mapping[str, int] = declared
+
+    def giving(self, given: Mapping[str, Any]) -> CircuitSpec:
+        """
+        Return the same circuit with these options instead, none of them declared.
+        """
+        return CircuitSpec(self.name, given)
+
+    def misplaced(self, below: Sequence[Spec]) -> str | None:
+        """
+        Return why it is misplaced above what is *below*.
+        """
+        return adjusted_anew(self.kind, below)
 
     @property
     def decorated(self) -> Mapping[str, Any]:
@@ -170,7 +73,7 @@ class CircuitSpec(Spec):
         """
         return {option: (rank, self.given[option]) for option, rank in self.declared.items()}
 
-    def bind(self, site: Site) -> Bound:
+    def bind(self, site: Site) -> Policy:
         """
         Return the circuit policy at *site*.
         """
@@ -225,6 +128,12 @@ class FallbackSpec(Spec):
         super().__init__(given)
         self.entries: tuple[Fallback, ...] = entries
 
+    def giving(self, given: Mapping[str, Any]) -> FallbackSpec:
+        """
+        Return the same entries with these options instead.
+        """
+        return FallbackSpec(self.entries, given)
+
     def check(self, fn: Callable[..., Any], name: str, *, is_async: bool) -> None:  # noqa: ARG002 - Spec's signature
         """
         Refuse async entries behind a sync function.
@@ -232,7 +141,7 @@ class FallbackSpec(Spec):
         if not is_async:
             _refuse_async(self.entries, name)
 
-    def bind(self, site: Site) -> Bound:
+    def bind(self, site: Site) -> Policy:
         """
         Return the fallback policy at *site*; a chain with a name is the registry's.
         """
@@ -273,7 +182,13 @@ class DegradeSpec(Spec):
 
     def __init__(self, rules: Mapping[str, Rule | bool], given: Mapping[str, Any]) -> None:
         super().__init__(given)
-        self.rules: Mapping[str, Rule | bool] = dict(rules) if rules else _NOTHING
+        self.rules: Mapping[str, Rule | bool] = dict(rules) if rules else NOTHING
+
+    def giving(self, given: Mapping[str, Any]) -> DegradeSpec:
+        """
+        Return the same rules with these options instead.
+        """
+        return DegradeSpec(self.rules, given)
 
     def _adjuster(self, fn: Callable[..., Any], name: str) -> Adjuster:
         from resilient.policies.adjusting import Adjuster
@@ -292,7 +207,7 @@ class DegradeSpec(Spec):
         """
         self._adjuster(fn, name)
 
-    def bind(self, site: Site) -> Bound:
+    def bind(self, site: Site) -> Policy:
         """
         Return the degradation policy at *site*.
         """
@@ -315,7 +230,13 @@ class RecoverSpec(Spec):
 
     kind = "recoverable"
 
-    def bind(self, site: Site) -> Bound:
+    def misplaced(self, below: Sequence[Spec]) -> str | None:
+        """
+        Return why it is misplaced above what is *below*.
+        """
+        return above_fallbacks(self.kind, below)
+
+    def bind(self, site: Site) -> Policy:
         """
         Return the recovery policy at *site*.
         """

@@ -17,7 +17,7 @@ import referencing
 
 from resilient.declared import schema, vocabulary
 from resilient.declared.forms import row_names
-from resilient.declared.model import KINDS
+from resilient.kinds import in_order
 
 SHIPPED = Path(vocabulary.__file__).parent.parent / "resilient.schema.json"
 
@@ -85,15 +85,15 @@ def test_the_schema_is_a_schema():
     assert named <= found["$defs"].keys()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", in_order())
 def test_each_option_is_in_it_with_its_help(kind):
     """
     Each option of each kind, under each of its names, is described by its help text.
     """
     table = next(one for one in schema.schema()["$defs"][kind]["anyOf"] if one.get("type") == "object")
-    shown = {name: table["properties"][name]["description"] for name in row_names(vocabulary.TABLES[kind])}
+    shown = {name: table["properties"][name]["description"] for name in row_names(vocabulary.table_of(kind))}
 
-    assert all(option.help in shown[name] for name, option in row_names(vocabulary.TABLES[kind]).items())
+    assert all(option.help in shown[name] for name, option in row_names(vocabulary.table_of(kind)).items())
 
 
 def test_a_whole_file_passes(validator):
@@ -197,7 +197,7 @@ VALUES = [
     {"rule": "enabled_from"},
 ]
 
-OPTIONS = [(kind, name) for kind in KINDS for name in row_names(vocabulary.TABLES[kind])] + [
+OPTIONS = [(kind, name) for kind in in_order() for name in row_names(vocabulary.table_of(kind))] + [
     ("degradable", "steps"),
     ("degradable", "request.size"),
 ]

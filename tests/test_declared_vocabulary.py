@@ -17,11 +17,15 @@ from resilient import DegradationLevel, Fallback, PolicyError
 from resilient.declared import vocabulary
 from resilient.declared.degrading import DeclaredDegradeSpec, suits
 from resilient.declared.forms import got
-from resilient.declared.model import KINDS, Origin, Value
+from resilient.declared.model import Origin, Value
 from resilient.declared.vocabulary import as_table, check, check_together, merge, references_in, to_spec
+from resilient.kinds import in_order
 from resilient.policies.matching import ANY, matcher
+from resilient.policies.options import OptionTable
+from resilient.policies.retry import RetryPolicy
 from resilient.policies.rules import DEFAULT_RULES, cap, enabled_from, ladder, scale
-from resilient.specs import CircuitSpec, DegradeSpec, FallbackSpec, RecoverSpec, RetrySpec
+from resilient.policies.spec import PolicySpec
+from resilient.specs import CircuitSpec, DegradeSpec, FallbackSpec, RecoverSpec
 
 SECRET = "sk-s3cret"
 
@@ -98,7 +102,7 @@ def test_each_kind_has_its_table():
     """
     There are options for each kind, in the kinds' order.
     """
-    assert tuple(vocabulary.TABLES) == KINDS
+    assert all(isinstance(vocabulary.table_of(kind), OptionTable) for kind in in_order())
 
 
 @pytest.mark.parametrize(
@@ -355,7 +359,7 @@ def test_a_retry_is_what_the_decorator_would_leave():
     table = {"initial_delay": "500ms", "on": ["network", "shop:Refused", "shop:ERRORS"], "on_result": "builtins:bool"}
     spec = to_spec("retry", {**table, "stop": {"call": "tenacity:stop_after_attempt", "args": [2]}}, None, "m:f")
 
-    assert isinstance(spec, RetrySpec)
+    assert isinstance(spec, PolicySpec)
     assert isinstance(spec.given.pop("stop"), tenacity.stop_after_attempt)
     assert spec.given == {"initial_delay": 0.5, "on": matcher(("network", Refused, OSError)), "on_result": bool}
 
@@ -364,7 +368,7 @@ def test_a_table_wins_over_the_decorator_key_by_key():
     """
     What the table does not give stays as the decorator has it, unless the table stands for it.
     """
-    base = RetrySpec({"max_attempts": 5, "initial_delay": 2.0, "jitter": False})
+    base = PolicySpec(RetryPolicy, {"max_attempts": 5, "initial_delay": 2.0, "jitter": False})
     spec = to_spec("retry", {"max_attempts": 7, "wait": "shop:wait_none", "on": None}, base, "m:f")
 
     assert spec.given.keys() == {"max_attempts", "wait", "on"}
@@ -375,11 +379,11 @@ def test_what_the_decorator_said_is_not_held_against_the_table():
     """
     A contradiction within the decorator is not told as the table's, and one between the two is.
     """
-    base = RetrySpec({"max_duration": 0.5})
+    base = PolicySpec(RetryPolicy, {"max_duration": 0.5})
 
     assert to_spec("retry", {"max_attempts": 7}, base, "m:f").given == {"max_duration": 0.5, "max_attempts": 7}
     with pytest.raises(PolicyError, match=r"m:f: retry: max_delay must be at least initial_delay"):
-        to_spec("retry", {"max_delay": 1}, RetrySpec({"initial_delay": 2.0}), "m:f")
+        to_spec("retry", {"max_delay": 1}, PolicySpec(RetryPolicy, {"initial_delay": 2.0}), "m:f")
 
 
 def test_a_circuit_has_the_tables_name_or_the_decorators():
@@ -587,7 +591,7 @@ def test_other_specs_suit_every_function():
     """
     own = to_spec("degradable", {"steps": {"minimum": 2}}, DegradeSpec({"look": darker}, {}), "m:f")
 
-    assert suits(RetrySpec({}), takes_nothing)
+    assert suits(PolicySpec(RetryPolicy, {}), takes_nothing)
     assert suits(DegradeSpec({}, {}), takes_nothing)
     assert suits(own, takes_nothing)
 

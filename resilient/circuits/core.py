@@ -30,6 +30,7 @@ from resilient.adapters.pybreaker import (
     transit,
 )
 from resilient.circuits.telling import queue_call, queue_event
+from resilient.errors import CircuitBreakerOpenError
 from resilient.events import CircuitClosed, CircuitHalfOpened, CircuitOpened, Event
 from resilient.forks import survives_fork
 from resilient.gates import ROUNDING, Shut
@@ -219,7 +220,8 @@ class CircuitCore:
     def _shut_now(self) -> Shut | None:
         if self._ledger.current != STATE_OPEN or self.options["mode"] != "on":
             return None
-        return Shut(self, self._rejection_ticks(), None if self._holds or self._due == math.inf else self._due)
+        until = None if self._holds or self._due == math.inf else self._due
+        return Shut(self, CircuitBreakerOpenError, self._rejection_ticks(), until)
 
     # -- reading -------------------------------------------------------------
 

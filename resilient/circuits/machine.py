@@ -14,7 +14,7 @@ from resilient.adapters.tenacity import TryAgain
 from resilient.circuits.core import CircuitCore
 from resilient.circuits.permits import Permit
 from resilient.circuits.telling import queue_call
-from resilient.errors import CircuitBreakerOpenError
+from resilient.errors import CallRejectedError, CircuitBreakerOpenError
 from resilient.events import CallRejected, CircuitWouldOpen
 from resilient.policies.tripping import lease_time, open_time
 from resilient.redaction import readable
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["CircuitMachine"]
 
 _CAUSE_LIMIT = 200
-_NO_FAILURES = (CircuitBreakerOpenError, TryAgain)
+_NO_FAILURES = (CallRejectedError, TryAgain)
 
 
 class CircuitMachine(CircuitCore):

@@ -143,6 +143,7 @@ FIRST_CLASSES = _table(
     (_OFFLINE, "huggingface_hub.OfflineModeIsEnabled"),
     (_FINISHED, "openai.LengthFinishReasonError openai.ContentFilterFinishReasonError"),
     (_INVALID, "resilient.PolicyError resilient.DecorationError"),
+    (_NETWORK, "resilient.CallTimeoutError"),
     (_WORKFLOW, "resilient.ResilientError resilient.CircuitBreakerOpenError"),
 )
 

@@ -22,7 +22,7 @@ from resilient.declared.model import Origin, Value
 from resilient.declared.patterns import Patterns
 from resilient.declared.reading import find, read
 from resilient.declared.references import parse
-from resilient.declared.vocabulary import TABLES
+from resilient.declared.vocabulary import table_of
 from resilient.declared.wording import did_you_mean
 from resilient.errors import PolicyError
 from resilient.policies.fallback import Fallback
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from resilient.declared.model import Document, Rule
+    from resilient.policies.spec import Spec
     from resilient.registry import Registry
-    from resilient.specs import Spec
 
 __all__ = ["act"]
 
@@ -223,10 +223,10 @@ def _complete(kind: str, found: Effective) -> dict[str, Value]:
     Return all options of one kind: those that are given first, then those that nobody gives.
     """
     given = dict(found.tables[kind])
-    rest = {name: Value(row.default, _DEFAULT) for name, row in TABLES[kind].options.items() if name not in given}
+    rest = {name: Value(row.default, _DEFAULT) for name, row in table_of(kind).options.items() if name not in given}
     aliases = {
         alias
-        for row in TABLES[kind].options.values()
+        for row in table_of(kind).options.values()
         if given.keys() & {row.name, *row.aliases}
         for alias in (row.name, *row.aliases)
     }

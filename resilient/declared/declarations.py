@@ -13,6 +13,7 @@ from resilient.declared.references import parse, program_name
 from resilient.declared.vocabulary import references_in
 from resilient.errors import PolicyError
 from resilient.policies.base import Plan, Raised
+from resilient.policies.policy import Policy
 from resilient.specs import DegradeSpec
 
 if TYPE_CHECKING:
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 
     from resilient.declared.model import Document
     from resilient.operation import Operation
+    from resilient.policies.spec import Spec
     from resilient.resilience import Resilience
-    from resilient.specs import Spec
 
 __all__ = ["Declarations", "Deferred", "Refusal"]
 
@@ -185,26 +186,7 @@ def _under_way(module: str) -> bool:
     return module == "__main__" or bool(getattr(spec, "_initializing", False))
 
 
-class _Closed:
-    """
-    A gate that no call passes quietly.
-    """
-
-    generation = None
-    timed = False
-
-    def attach(self, owner: object) -> None:
-        """
-        Do nothing: it never changes.
-        """
-
-    def succeeded(self, generation: int, elapsed: float | None) -> None:
-        """
-        Never called: nothing has passed.
-        """
-
-
-class Deferred:
+class Deferred(Policy):
     """
     Stands for policies whose references are followed at the first call, for their module was still being imported.
 
@@ -215,8 +197,7 @@ class Deferred:
     __slots__ = ("function",)
 
     kind = "declared"
-    timed = False
-    gate: _Closed = _Closed()
+    every_call = True
 
     def __init__(self, function: Resilience[..., Any]) -> None:
         self.function: Resilience[..., Any] = function

@@ -19,7 +19,7 @@ from resilient.specs import DegradeSpec
 
 if TYPE_CHECKING:
     from resilient.policies.adjusting import Adjuster
-    from resilient.specs import Spec
+    from resilient.policies.spec import Spec
 
 __all__ = ["OPTIONS", "DeclaredDegradeSpec", "check", "check_together", "references_in", "suits", "to_spec"]
 

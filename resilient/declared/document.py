@@ -11,20 +11,22 @@ from typing import TYPE_CHECKING, Any
 from resilient.declared.environment import from_environment
 from resilient.declared.lineage import MOST, joined, lineages
 from resilient.declared.lines import DEPTH
-from resilient.declared.model import KINDS, Declaration, Document, Origin, Problem, Rule
+from resilient.declared.model import Declaration, Document, Origin, Problem, Rule
 from resilient.declared.patterns import problem_of
 from resilient.declared.reading import Text
+from resilient.declared.references import imported
 from resilient.declared.tables import NAME, Said, Tables, over
 from resilient.declared.vocabulary import check_together
 from resilient.declared.wording import did_you_mean, dotted, type_of
 from resilient.errors import PolicyError
+from resilient.kinds import in_order
 
 if TYPE_CHECKING:
     from resilient.declared.model import Table
 
 __all__ = ["build", "examine", "of_mapping"]
 
-_SECTIONS = ("policies", "functions")
+_KEYS = ("import", "policies", "functions")
 _NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 
 
@@ -93,8 +95,9 @@ class _Builder:
 
     def document(self, environ: Mapping[str, str]) -> Document:
         for key in self.text.tables:
-            if key not in _SECTIONS:
-                self.tables.wrong((key,), f"is unknown{did_you_mean(key, _SECTIONS)}")
+            if key not in _KEYS:
+                self.tables.wrong((key,), f"is unknown{did_you_mean(key, _KEYS)}")
+        self._import()
         section = self._section("policies")
         self.tables.policies = frozenset(section)
         self.said = {name: self._policy(name, table) for name, table in section.items()}
@@ -109,6 +112,25 @@ class _Builder:
         }
         rules = [self._rule(pattern, value) for pattern, value in self._section("functions").items()]
         return Document(self.text.label, policies, tuple(rule for rule in rules if rule))
+
+    def _import(self) -> None:
+        """
+        Import the modules of policies of the user's own, so that their kinds are known.
+        """
+        names = self.text.tables.get("import", [])
+        if not isinstance(names, list):
+            self.tables.wrong(("import",), f"must be an array of modules, got {type_of(names)}")
+            return
+        for at, name in enumerate(names):
+            if not isinstance(name, str) or not all(part.isidentifier() for part in name.split(".")):
+                self.tables.wrong(
+                    ("import", str(at)), f"must be a module, as in 'engine.policies', got {type_of(name)}"
+                )
+                continue
+            try:
+                imported(name)
+            except PolicyError as error:
+                self.tables.wrong(("import", str(at)), error.problems[0])
 
     def _section(self, name: str) -> dict[str, Any]:
         section = self.text.tables.get(name, {})
@@ -168,7 +190,7 @@ class _Builder:
             if table is not None:
                 self._together(kind, table, path)
         order = next((said.order for said in chain if said.order is not None), None)
-        return Declaration({kind: kinds[kind] for kind in KINDS if kind in kinds}, order, names)
+        return Declaration({kind: kinds[kind] for kind in in_order() if kind in kinds}, order, names)
 
     def _together(self, kind: str, table: Table, path: tuple[str, ...]) -> None:
         for key, sentence in check_together(kind, {name: value.raw for name, value in table.items()}):

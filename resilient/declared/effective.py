@@ -11,17 +11,19 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from resilient.declared.degrading import suits
-from resilient.declared.model import KINDS, LAYERS, Declaration, Origin, Table, Value
+from resilient.declared.model import LAYERS, Declaration, Origin, Table, Value
 from resilient.declared.vocabulary import merge, to_spec
 from resilient.errors import PolicyError
+from resilient.kinds import in_order
 from resilient.policies.circuit import CIRCUIT_OPTIONS
-from resilient.specs import CircuitSpec, DegradeSpec, FallbackSpec, RecoverSpec, RetrySpec, Spec
+from resilient.specs import CircuitSpec, DegradeSpec, FallbackSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from resilient.declared.model import Document, Rule
     from resilient.declared.patterns import Patterns
+    from resilient.policies.spec import Spec
 
 __all__ = ["Effective", "best", "effective", "fitted", "made", "specs", "spellings"]
 
@@ -126,9 +128,10 @@ def _ordered(kept: list[str], tables: Mapping[str, Table], order: tuple[str, ...
     found = list(kept)
     if order is not None:
         found = [kind for kind in order if kind in tables for _ in range(max(kept.count(kind), 1))]
-    for rank, kind in enumerate(KINDS):
+    kinds = in_order()
+    for rank, kind in enumerate(kinds):
         missing = max(kept.count(kind), 1) if kind in tables and kind not in found else 0
-        at = next((at for at, other in enumerate(found) if KINDS.index(other) > rank), len(found))
+        at = next((at for at, other in enumerate(found) if kinds.index(other) > rank), len(found))
         found[at:at] = [kind] * missing
     return tuple(found)
 
@@ -156,7 +159,7 @@ def made(effective: Effective, decorated: Sequence[Spec], where: str) -> tuple[S
     """
     Do what `specs` does, for any function; references are followed.
     """
-    own = {kind: deque(spec for spec in decorated if spec.kind == kind) for kind in KINDS}
+    own = {kind: deque(spec for spec in decorated if spec.kind == kind) for kind in in_order()}
     problems: list[str] = []
     found: list[Spec] = []
     for kind in effective.order:
@@ -194,13 +197,7 @@ def _rest(spec: Spec, table: Table) -> Spec:
         return {name: one for name, one in options.items() if name in table and table[name].origin.layer == _DECORATOR}
 
     given = left(spec.given)
-    if isinstance(spec, CircuitSpec):
-        return CircuitSpec(spec.name, given)
-    if isinstance(spec, FallbackSpec):
-        return FallbackSpec(spec.entries, given)
-    if isinstance(spec, DegradeSpec):
-        return DegradeSpec(left(spec.rules), given)
-    return RetrySpec(given) if isinstance(spec, RetrySpec) else RecoverSpec(given)
+    return DegradeSpec(left(spec.rules), given) if isinstance(spec, DegradeSpec) else spec.giving(given)
 
 
 def _placed(error: PolicyError, declared: Table) -> list[str]:

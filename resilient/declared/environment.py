@@ -6,9 +6,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from resilient.declared.model import KINDS, Problem
+from resilient.declared.model import Problem
 from resilient.declared.reading import BrokenError, parse
 from resilient.declared.wording import did_you_mean, dotted
+from resilient.kinds import in_order
 from resilient.text import compiled, escape
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Override(NamedTuple):
     Attributes:
         variable: Its name.
         policy: The policy, as the file calls it.
-        kind: One of `KINDS`.
+        kind: The kind of policy.
         option: The option in lower case; empty where the variable is about the whole kind.
         raw: The value.
     """
@@ -99,8 +100,8 @@ def _target(variable: str, known: Mapping[str, list[str]]) -> tuple[str, str, st
         _fail(f"may mean {listed}; rename one of these policies")
     policy = known[found][0]
     kind, separator, option = name[len(found) + 2 :].lower().partition("__")
-    if kind not in KINDS:
-        _fail(f"names no kind of policy{did_you_mean(kind, KINDS)}")
+    if kind not in in_order():
+        _fail(f"names no kind of policy{did_you_mean(kind, in_order())}")
     if bool(separator) != bool(option):
         _fail(_FORM)
     if "__" in option:

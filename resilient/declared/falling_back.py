@@ -24,7 +24,7 @@ from resilient.policies.options import Option, OptionTable
 from resilient.specs import FallbackSpec
 
 if TYPE_CHECKING:
-    from resilient.specs import Spec
+    from resilient.policies.spec import Spec
 
 __all__ = ["ENTRY", "OPTIONS", "check", "check_together", "references_in", "to_spec"]
 

@@ -9,10 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["KINDS", "LAYERS", "Declaration", "Document", "Origin", "Problem", "Rule", "Table", "Value"]
-
-KINDS = ("degradable", "fallback_chain", "recoverable", "retry", "circuit")
-"""The kinds of policies, outermost first: the order in which they stand where nobody gives another."""
+__all__ = ["LAYERS", "Declaration", "Document", "Origin", "Problem", "Rule", "Table", "Value"]
 
 LAYERS = ("default", "decorator", "file", "environment", "runtime")
 """Where a value may come from; a later one wins."""

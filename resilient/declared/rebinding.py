@@ -15,15 +15,16 @@ from resilient.declared.sharing import chains_after, circuits_after
 from resilient.errors import PolicyError
 from resilient.policies.circuit import CircuitPolicy
 from resilient.policies.fallback import FALLBACK_OPTIONS, FallbackPolicy
-from resilient.specs import CircuitSpec, FallbackSpec, Site
+from resilient.policies.spec import Site
+from resilient.specs import CircuitSpec, FallbackSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from resilient.gates import Bound
+    from resilient.policies.policy import Policy
+    from resilient.policies.spec import Spec
     from resilient.registry import Registry
     from resilient.resilience import Resilience
-    from resilient.specs import Spec
 
 __all__ = ["catch_up", "put_in_force", "rebind"]
 
@@ -43,9 +44,9 @@ class _Change(NamedTuple):
     """
 
     function: Resilience[..., Any]
-    before: tuple[Bound, ...]
+    before: tuple[Policy, ...]
     specs: tuple[Spec, ...]
-    policies: tuple[Bound | None, ...]
+    policies: tuple[Policy | None, ...]
 
 
 def put_in_force(registry: Registry, make: Callable[[Declarations | None], Declarations]) -> int:
@@ -174,10 +175,10 @@ class _Plan:
             return None
         return specs
 
-    def _policies(self, function: Resilience[..., Any], specs: tuple[Spec, ...]) -> tuple[Bound | None, ...]:
+    def _policies(self, function: Resilience[..., Any], specs: tuple[Spec, ...]) -> tuple[Policy | None, ...]:
         pool = list(zip(function.in_force, function.policies, strict=False))
         site = self._site(function)
-        found: list[Bound | None] = []
+        found: list[Policy | None] = []
         for spec in reversed(specs):
             at = next((at for at in reversed(range(len(pool))) if pool[at][0] == spec), None)
             if at is not None:
@@ -236,7 +237,7 @@ class _Plan:
                 # An own one would stay in sight until the collector comes by.
                 self.registry.circuits.forget(breaker.name, breaker)
 
-    def _shared(self, spec: Spec, pool: list[tuple[Spec, Bound]], site: Site) -> Bound:
+    def _shared(self, spec: Spec, pool: list[tuple[Spec, Policy]], site: Site) -> Policy:
         """
         Return the policy of a circuit, which keeps its state where it is the same circuit, or of a chain with a name.
         """

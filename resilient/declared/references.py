@@ -14,7 +14,7 @@ from typing import Any
 from resilient.errors import PolicyError
 from resilient.text import type_name
 
-__all__ = ["EXAMPLE", "is_reference", "parse", "program_name", "resolve"]
+__all__ = ["EXAMPLE", "imported", "is_reference", "parse", "program_name", "resolve"]
 
 EXAMPLE = "must be a reference like 'module:attribute'"
 
@@ -59,7 +59,7 @@ def resolve(reference: str) -> Any:
         where = "a reference"
         raise PolicyError(where, [str(error)]) from None
     where = f"reference {reference!r}"
-    found = _imported(module, where)
+    found = imported(module, where)
     at = module
     for attribute in attributes:
         try:
@@ -84,7 +84,13 @@ def program_name() -> str | None:
     return PurePath(file).stem if file else None
 
 
-def _imported(module: str, where: str) -> Any:
+def imported(module: str, where: str = "import") -> Any:
+    """
+    Return the module of that name; that of the running program is not imported a second time.
+
+    Raises:
+        PolicyError: It cannot be imported.
+    """
     if module not in sys.modules and module == program_name():
         # Importing it would run the program a second time.
         return sys.modules["__main__"]

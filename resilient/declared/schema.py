@@ -6,20 +6,22 @@ The JSON Schema of declarations, made from the option tables: editors complete a
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 from typing import TYPE_CHECKING, Any
 
 from resilient.declared import falling_back
 from resilient.declared.forms import CALL, accepts, form
-from resilient.declared.model import KINDS
 from resilient.declared.rule_tables import REQUIRED, RULES
-from resilient.declared.vocabulary import TABLES
+from resilient.declared.vocabulary import first_of, table_of
+from resilient.kinds import ADDED, in_order
 from resilient.policies import checks
 from resilient.policies.rules import DEFAULT_RULES
 
 if TYPE_CHECKING:
     from resilient.policies.options import Option, OptionTable
+    from resilient.policies.policy import Policy
 
 __all__ = ["render", "schema"]
 
@@ -53,6 +55,11 @@ def schema() -> _Schema:
         "type": "object",
         "additionalProperties": False,
         "properties": {
+            "import": {
+                "description": "Modules that define policies of your own; imported before the file is checked.",
+                "type": "array",
+                "items": {"type": "string", "pattern": rf"^{_NAME}(\.{_NAME})*$"},
+            },
             "policies": {
                 "description": "Policies by name; one may extend others.",
                 "type": "object",
@@ -66,7 +73,7 @@ def schema() -> _Schema:
         },
         "$defs": {
             "policy": _policy(),
-            **{kind: _kind(kind) for kind in KINDS},
+            **{kind: _kind(kind) for kind in in_order()},
             "reference": {"description": "module:attribute", "type": "string", "pattern": _REFERENCE},
             "call": {"description": "An object that is made by a call.", **_table(CALL, "call")},
             "duration": {
@@ -95,7 +102,7 @@ def _text() -> _Schema:
 
 def _policy() -> _Schema:
     names = {"type": "array", "items": _text(), "minItems": 1}
-    order = {"type": "array", "items": {"enum": list(KINDS)}, "uniqueItems": True}
+    order = {"type": "array", "items": {"enum": list(in_order())}, "uniqueItems": True}
     return {
         "type": "object",
         "additionalProperties": False,
@@ -104,25 +111,32 @@ def _policy() -> _Schema:
                 "description": "The policy, or policies, whose options hold where this one gives none.",
                 "anyOf": [_text(), names],
             },
-            "order": {"description": f"The kinds, outermost first. Default: {', '.join(KINDS)}.", **order},
-            **{kind: _ref(kind) for kind in KINDS},
+            "order": {"description": f"The kinds, outermost first. Default: {', '.join(in_order())}.", **order},
+            **{kind: _ref(kind) for kind in in_order()},
         },
     }
 
 
 def _kind(kind: str) -> _Schema:
-    table = _table(TABLES[kind])
+    table = _table(table_of(kind))
     if kind == "degradable":
         # By name, so that editors complete them; there may be others.
         table["properties"] |= {name: {"description": f"the rule for {name}", **_ref("rule")} for name in DEFAULT_RULES}
         table["properties"]["rules"] |= {"additionalProperties": _ref("rule")}
         table["additionalProperties"] = _ref("rule")
     if kind != "fallback_chain":
-        return {"description": _ABOUT[kind] + _SWITCH, "anyOf": [{"type": "boolean"}, table]}
+        first = first_of(kind)
+        alone = [] if first is None else [_option(table_of(kind).options[first])]
+        about = _ABOUT[kind] if kind in _ABOUT else _about(ADDED[kind])
+        return {"description": about + _SWITCH, "anyOf": [{"type": "boolean"}, *alone, table]}
     entries = {"type": "array", "items": _ref("entry"), "minItems": 1}
     table["properties"]["entries"] |= entries
     table["minProperties"] = 1
     return {"description": _ABOUT[kind] + _REMOVE, "anyOf": [{"const": False}, _ref("reference"), entries, table]}
+
+
+def _about(policy: type[Policy]) -> str:
+    return (inspect.getdoc(policy) or "A policy.").partition("\n")[0]
 
 
 def _table(options: OptionTable, *required: str) -> _Schema:

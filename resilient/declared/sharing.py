@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     from resilient.breaker import CircuitBreaker
     from resilient.policies.fallback import Fallback
+    from resilient.policies.spec import Spec
     from resilient.registry import Registry
     from resilient.resilience import Resilience
-    from resilient.specs import Spec
 
 __all__ = ["chains_after", "circuits_after"]
 

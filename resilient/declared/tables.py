@@ -8,9 +8,10 @@ import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from resilient.declared.model import KINDS, Origin, Problem, Value
-from resilient.declared.vocabulary import as_table, check, merge
+from resilient.declared.model import Origin, Problem, Value
+from resilient.declared.vocabulary import as_table, check, expected, merge
 from resilient.declared.wording import did_you_mean, dotted, type_of
+from resilient.kinds import in_order
 from resilient.text import cut, escape
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from resilient.declared.reading import Text
 
 __all__ = ["NAME", "Said", "Tables", "over"]
-
-_KEYS = (*KINDS, "extends", "order")
 
 _HELPED = 1_000
 
@@ -99,11 +98,14 @@ class Tables:
         """
         Return what *table*, which stands at *path*, says.
         """
+        keys = (*in_order(), "extends", "order")
         for key in table:
-            if key not in _KEYS:
-                self.wrong((*path, key), f"is unknown{did_you_mean(key, _KEYS)}")
+            if key not in keys:
+                close = did_you_mean(key, keys)
+                own = "" if "did you mean" in close else '; of your own, name the module: import = ["module"]'
+                self.wrong((*path, key), f"is unknown{close}{own}")
         said = Said({}, {}, self._extends(path, table), self._order(path, table))
-        for kind in KINDS:
+        for kind in in_order():
             if kind in table:
                 where = functools.partial(self.where, (*path, kind))
                 self._kind(said.kinds, (*path, kind), table[kind], self.text.layer, where)
@@ -143,8 +145,8 @@ class Tables:
         for at, one in enumerate(value):
             if not isinstance(one, str):
                 self.wrong((*path, str(at)), f"must be a kind of policy, got {type_of(one)}")
-            elif one not in KINDS:
-                self.wrong((*path, str(at)), f"is no kind of policy{did_you_mean(one, KINDS)}")
+            elif one not in in_order():
+                self.wrong((*path, str(at)), f"is no kind of policy{did_you_mean(one, in_order())}")
             elif one in seen:
                 self.wrong((*path, str(at)), f"{one} is there already; a function has each kind once")
             else:
@@ -165,13 +167,11 @@ class Tables:
             return
         table = as_table(kind, raw)
         if table is None:
-            more = ", an array of references" if kind == "fallback_chain" else ""
-            sentence = f"must be a table of options{more}, true or false, got {type_of(raw)}"
-            self.wrong(path, sentence, where=where(""))
+            self.wrong(path, f"must be {expected(kind)}, got {type_of(raw)}", where=where(""))
             return
         for key, sentence in check(kind, table):
-            # What stands in the file as an array has become a table's only key.
-            shown = key if isinstance(raw, Mapping) else key.removeprefix("entries").removeprefix(".")
+            # What stands in the file as a value has become a table's only key.
+            shown = key if isinstance(raw, Mapping) else key.removeprefix(next(iter(table), "")).removeprefix(".")
             self.wrong(path, sentence, where=where(shown), key=shown)
         kinds[kind] = {name: Value(value, Origin(layer, where(name))) for name, value in table.items()}
 

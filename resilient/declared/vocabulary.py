@@ -8,23 +8,37 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+import resilient.timeouts  # noqa: F401 - its kind is one that a file may give
 from resilient.declared import degrading, falling_back
 from resilient.declared.forms import Problems, form, problems_of, references_of, row_names, rows
 from resilient.declared.making import made
 from resilient.declared.references import is_reference
 from resilient.errors import PolicyError
+from resilient.kinds import ADDED
 from resilient.policies import circuit, retry_options
 from resilient.policies.checks import text
 from resilient.policies.circuit import CIRCUIT_OPTIONS
 from resilient.policies.options import Option, OptionTable
 from resilient.policies.recovery_options import RECOVERY_OPTIONS
+from resilient.policies.retry import RetryPolicy
 from resilient.policies.retry_options import RETRY_OPTIONS
-from resilient.specs import CircuitSpec, RecoverSpec, RetrySpec
+from resilient.policies.spec import PolicySpec
+from resilient.specs import CircuitSpec, RecoverSpec
 
 if TYPE_CHECKING:
-    from resilient.specs import Spec
+    from resilient.policies.spec import Spec
 
-__all__ = ["TABLES", "as_table", "check", "check_together", "merge", "references_in", "to_spec"]
+__all__ = [
+    "as_table",
+    "check",
+    "check_together",
+    "expected",
+    "first_of",
+    "merge",
+    "references_in",
+    "table_of",
+    "to_spec",
+]
 
 # The decorator takes it by position, and a file by name.
 _CIRCUIT = OptionTable(
@@ -33,30 +47,54 @@ _CIRCUIT = OptionTable(
     *CIRCUIT_OPTIONS.options.values(),
 )
 
-TABLES: Mapping[str, OptionTable] = {
+_TABLES: Mapping[str, OptionTable] = {
     "degradable": degrading.OPTIONS,
     "fallback_chain": falling_back.OPTIONS,
     "recoverable": RECOVERY_OPTIONS,
     "retry": RETRY_OPTIONS,
     "circuit": _CIRCUIT,
 }
-"""The options of each kind, as a file may give them."""
 
 # What opens a circuit: a later source that gives one of them replaces the other.
 _OPENERS = {"failure_rate": "failure_threshold", "failure_threshold": "failure_rate"}
+
+
+def table_of(kind: str) -> OptionTable:
+    """
+    Return the options of *kind*, as a file may give them.
+    """
+    return _TABLES[kind] if kind in _TABLES else ADDED[kind].table
 
 
 def as_table(kind: str, value: object) -> Mapping[str, Any] | None:
     """
     Return what *value* says as a table; None: it says nothing of the kind.
 
-    ``true`` is the bare decorator, and so is ``{}``; a list, or one reference, is a chain's entries.
+    ``true`` is the bare decorator, and so is ``{}``; a list, or one reference, is a chain's entries; of a policy
+    that takes an option by position, another value is that option.
     """
     if value is True:
         return {}
+    if isinstance(value, Mapping):
+        return value
     if kind == "fallback_chain" and (isinstance(value, list | tuple) or is_reference(value)):
         return {"entries": [value] if isinstance(value, str) else value}
-    return value if isinstance(value, Mapping) else None
+    first = first_of(kind)
+    return None if first is None or value is False else {first: value}
+
+
+def first_of(kind: str) -> str | None:
+    """
+    Return the option of *kind* that a file may give alone, where there is one.
+    """
+    return next(iter(ADDED[kind].positional), None) if kind in ADDED else None
+
+
+def expected(kind: str) -> str:
+    """
+    Return what may stand for a policy of *kind*, for error messages.
+    """
+    return "a table of options, " + ("an array of references, " if kind == "fallback_chain" else "") + "true or false"
 
 
 def merge(kind: str, base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,7 +104,7 @@ def merge(kind: str, base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[s
     An option that *over* gives under another name replaces the one of *base*, and so does one that stands for it:
     a ``wait`` for the delays, a ``failure_rate`` for the ``failure_threshold``.
     """
-    known = row_names(TABLES[kind])
+    known = row_names(table_of(kind))
     given = {_plain(known, name): getattr(value, "raw", value) for name, value in over.items()}
     replaced = set(given)
     if kind == "retry":
@@ -89,7 +127,7 @@ def check(kind: str, table: Mapping[str, Any]) -> Problems:
     holds a text's contents. References are looked at, and not followed: nothing is imported.
 
     Args:
-        kind: One of `KINDS`.
+        kind: The kind of policy.
         table: The options, as written.
     """
     table = _table(kind, table)
@@ -97,7 +135,7 @@ def check(kind: str, table: Mapping[str, Any]) -> Problems:
         return degrading.check(table)
     if kind == "fallback_chain":
         return falling_back.check(table)
-    return rows(TABLES[kind], table)
+    return rows(table_of(kind), table)
 
 
 def check_together(kind: str, table: Mapping[str, Any]) -> Problems:
@@ -111,7 +149,7 @@ def check_together(kind: str, table: Mapping[str, Any]) -> Problems:
         return degrading.check_together(table)
     if kind == "fallback_chain":
         return falling_back.check_together(table)
-    known = row_names(TABLES[kind])
+    known = row_names(table_of(kind))
     written: dict[str, str] = {}
     values: dict[str, Any] = {}
     for name, value in table.items():
@@ -132,6 +170,8 @@ def _together(kind: str, given: Mapping[str, Any]) -> list[str]:
         return circuit.check_together(given)
     if kind == "retry":
         return retry_options.check_together(given) + _too_short(given)
+    if kind in ADDED:
+        return table_of(kind).missing(given) or ADDED[kind].check_together(given)
     return []
 
 
@@ -159,7 +199,7 @@ def references_in(kind: str, table: Mapping[str, Any]) -> Iterator[tuple[str, st
     Yield the references in *table*, each with its key path: what has to be importable for it to work.
     """
     table = _table(kind, table)
-    known = row_names(TABLES[kind])
+    known = row_names(table_of(kind))
     for name, value in table.items():
         option = known.get(name)
         if kind == "fallback_chain" and name == "entries":
@@ -175,7 +215,7 @@ def to_spec(kind: str, table: Mapping[str, Any], base: Spec | None, where: str) 
     Return the spec that the decorator *kind* would leave; references are followed, and their modules imported.
 
     Args:
-        kind: One of `KINDS`.
+        kind: The kind of policy.
         table: The options, as written.
         base: What the decorator itself has left: *table* wins over it, key by key.
         where: What the options were given to, for error messages.
@@ -195,7 +235,7 @@ def to_spec(kind: str, table: Mapping[str, Any], base: Spec | None, where: str) 
 
 
 def _plain_spec(kind: str, table: Mapping[str, Any], base: Spec | None, where: str) -> Spec:
-    known = row_names(TABLES[kind])
+    known = row_names(table_of(kind))
     below = {} if base is None else base.given
     given: dict[str, Any] = {}
     problems: list[str] = []
@@ -214,4 +254,6 @@ def _plain_spec(kind: str, table: Mapping[str, Any], base: Spec | None, where: s
         raise PolicyError(where, problems)
     if kind == "circuit":
         return CircuitSpec(circuit_name, given)
-    return RetrySpec(given) if kind == "retry" else RecoverSpec(given)
+    if kind != "recoverable":
+        return PolicySpec(ADDED.get(kind, RetryPolicy), given)
+    return RecoverSpec(given)

@@ -1,5 +1,5 @@
 """
-What a policy is: a plan that yields commands and is sent their outcomes.
+The commands that a policy's plan may yield, and the outcomes that it is sent for them.
 
 A policy is written once, for sync and async alike. Its plan is a generator; the
 drivers (`resilient.drivers`) run the commands it yields, and send back what came
@@ -58,12 +58,16 @@ class Call:
         fn: What to call.
         args: Its positional arguments.
         kwargs: Its keyword arguments.
-        timeout: Seconds after which an async call is cancelled and answered
-            with ``Raised(TimeoutError)``; a sync one cannot be stopped and
-            runs on. None: no limit.
+        timeout: Seconds after which an async call is cancelled and, its cleanup
+            done, answered with ``Raised(TimeoutError)``; a sync one cannot be
+            stopped and runs on. None: no limit.
+
+    Attributes:
+        expired: Whether *timeout* is why it failed: an error of the same type may
+            come out of what was called.
     """
 
-    __slots__ = ("args", "fn", "kwargs", "timeout")
+    __slots__ = ("args", "expired", "fn", "kwargs", "timeout")
 
     def __init__(
         self,
@@ -76,6 +80,7 @@ class Call:
         self.args: tuple[Any, ...] = args
         self.kwargs: Mapping[str, Any] = {} if kwargs is None else kwargs
         self.timeout: float | None = timeout
+        self.expired: bool = False
 
 
 class Sleep:

@@ -12,14 +12,15 @@ from resilient.policies.base import Plan, Raised, Returned
 from resilient.policies.checks import boolean, choice, fraction, integer, number, parse_duration, seconds
 from resilient.policies.matching import ANY, Matcher, matcher
 from resilient.policies.options import Option, OptionTable
+from resilient.policies.policy import Policy
 from resilient.policies.window import MAX_CALLS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from resilient.breaker import CircuitBreaker
-    from resilient.gates import Gate
     from resilient.operation import Operation
+    from resilient.policies.policy import Gate
 
 __all__ = ["CIRCUIT_OPTIONS", "CircuitPolicy", "CircuitState", "check_together"]
 
@@ -120,7 +121,7 @@ def check_together(given: Mapping[str, Any]) -> list[str]:
     return problems
 
 
-class CircuitPolicy:
+class CircuitPolicy(Policy):
     """
     A circuit, at its place in one pipeline.
 
@@ -130,14 +131,13 @@ class CircuitPolicy:
 
     __slots__ = ("breaker",)
 
-    kind = "circuit"
-    timed = False
+    table = CIRCUIT_OPTIONS
 
     def __init__(self, breaker: CircuitBreaker) -> None:
         self.breaker: CircuitBreaker = breaker
 
     @property
-    def gate(self) -> Gate:
+    def gate(self) -> Gate:  # type: ignore[override]  # of most policies it is an attribute
         """
         What has to let a call pass before it is quiet.
         """

@@ -8,6 +8,8 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from resilient.levels import DegradationLevel
+from resilient.policies.degradation_options import DEGRADE_OPTIONS
+from resilient.policies.policy import Policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["DegradePolicy", "report"]
 
 
-class DegradePolicy:
+class DegradePolicy(Policy):
     """
     Degradation, at its place in one pipeline.
 
@@ -31,8 +33,7 @@ class DegradePolicy:
 
     __slots__ = ("adjuster", "scope")
 
-    kind = "degradable"
-    timed = False
+    table = DEGRADE_OPTIONS
     passes_rejections = True
 
     def __init__(self, adjuster: Adjuster, scope: Scope) -> None:
@@ -40,7 +41,7 @@ class DegradePolicy:
         self.scope: Scope = scope
 
     @property
-    def gate(self) -> Scope:
+    def gate(self) -> Scope:  # type: ignore[override]  # of most policies it is an attribute
         """
         What has to let a call pass before it is quiet.
         """

@@ -16,6 +16,7 @@ from resilient.policies.base import Call, Command, Outcome, Plan, Raised, Return
 from resilient.policies.checks import callable_or_none, number, text
 from resilient.policies.matching import ANY, Errors, Matcher, matcher
 from resilient.policies.options import Option, OptionTable, describe, is_async
+from resilient.policies.policy import Policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping
@@ -158,7 +159,7 @@ def as_fallbacks(entries: Iterable[object]) -> tuple[tuple[Fallback, ...], list[
     return tuple(fallbacks), problems
 
 
-class FallbackPolicy:
+class FallbackPolicy(Policy):
     """
     A fallback chain, at its place in one pipeline.
 
@@ -169,9 +170,7 @@ class FallbackPolicy:
 
     __slots__ = ("chain", "on")
 
-    kind = "fallback_chain"
-    gate = None
-    timed = False
+    table = FALLBACK_OPTIONS
 
     def __init__(self, chain: FallbackChain, on: Matcher = ANY) -> None:
         self.chain: FallbackChain = chain

@@ -51,7 +51,7 @@ class Option:
     Args:
         name: The keyword.
         check: Normalises a value or raises ValueError with the remedy.
-        default: What holds when nobody gives the option.
+        default: What holds when nobody gives the option; `UNSET`: somebody has to.
         help: One line on what it means, with its unit.
         aliases: Other keywords for the same option.
     """
@@ -93,6 +93,13 @@ class OptionTable:
         Return a value for each option, of *given* or its default; one and the same table where nothing is given.
         """
         return {**self._defaults, **given} if given else self._defaults
+
+    def missing(self, given: Mapping[str, Any]) -> list[str]:
+        """
+        Return one sentence for each option that has to be given, and is not.
+        """
+        required = (option for option in self.options.values() if isinstance(option.default, Unset))
+        return [f"{option.name} must be given: {option.help}" for option in required if option.name not in given]
 
     def check(self, given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         """

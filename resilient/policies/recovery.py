@@ -9,12 +9,13 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 from resilient.errorinfo import ErrorCategory
-from resilient.errors import FallbackChainExhaustedError, ResilientError
+from resilient.errors import ResilientError
 from resilient.events import RecoveryRun
 from resilient.playbooks.context import RecoveryContext
 from resilient.policies.arguments import Parameters
 from resilient.policies.base import Plan, Raised, Returned, free_frames
 from resilient.policies.degradation import report
+from resilient.policies.policy import Policy
 from resilient.policies.recovery_options import RECOVERY_OPTIONS
 from resilient.policies.rules import equal
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["RECOVERY_OPTIONS", "RecoverPolicy"]
 
 
-class RecoverPolicy:
+class RecoverPolicy(Policy):
     """
     Recovery, at its place in one pipeline.
 
@@ -40,18 +41,13 @@ class RecoverPolicy:
 
     __slots__ = ("is_async", "options", "registry")
 
-    kind = "recoverable"
-    gate = None
-    timed = False
+    table = RECOVERY_OPTIONS
     passes_rejections = True
 
     def __init__(self, options: Mapping[str, Any], registry: Registry, *, is_async: bool | None = None) -> None:
         self.options: Mapping[str, Any] = options
         self.registry: Registry = registry
         self.is_async: bool | None = is_async
-
-    def __repr__(self) -> str:
-        return RECOVERY_OPTIONS.show(self.options)
 
     def plan(self, op: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any], inner: Callable[..., Plan]) -> Plan:
         """
@@ -153,8 +149,7 @@ class RecoverPolicy:
 def _is_ours(outcome: Raised) -> bool:
     # By its real type: `isinstance` would ask `__class__`, which may raise.
     kind = type(outcome.error)
-    # An exhausted chain is as its primary's error: a recovery above it can help.
-    return issubclass(kind, ResilientError) and not issubclass(kind, FallbackChainExhaustedError)
+    return issubclass(kind, ResilientError) and not kind.is_failure
 
 
 def _add(changes: Mapping[str, tuple[Any, Any]], op: Operation) -> None:

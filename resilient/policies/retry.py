@@ -17,24 +17,27 @@ from resilient.errorinfo import ErrorCategory
 from resilient.errors import BlockingWaitWarning, CircuitBreakerOpenError
 from resilient.events import RetriesExhausted, RetryScheduled
 from resilient.policies.base import Outcome, Plan, Raised, Returned, Sleep
-from resilient.policies.retry_options import RETRY_OPTIONS
+from resilient.policies.policy import Policy
+from resilient.policies.retry_options import RETRY_OPTIONS, check_colour, check_together
 from resilient.policies.retry_rules import RetryRules
+from resilient.policies.spec import above_fallbacks, adjusted_anew
 from resilient.text import escape, type_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from resilient.adapters.tenacity import RetryCallState
     from resilient.errorinfo import ErrorInfo
     from resilient.hub import Hub
     from resilient.operation import Operation
+    from resilient.policies.spec import Site, Spec
 
 __all__ = ["RETRY_OPTIONS", "RetryPolicy", "note"]
 
 _NOTE = "resilient: "
 
 
-class RetryPolicy(RetryRules):
+class RetryPolicy(RetryRules, Policy):
     """
     Retry, at its place in one pipeline.
 
@@ -43,8 +46,7 @@ class RetryPolicy(RetryRules):
         hub: Where time, chance and the classifier come from.
     """
 
-    kind = "retry"
-    gate = None
+    table = RETRY_OPTIONS
 
     def __init__(self, options: Mapping[str, Any], hub: Hub) -> None:
         super().__init__(options, hub)
@@ -55,8 +57,40 @@ class RetryPolicy(RetryRules):
         # The pipelines of functions that were warned about.
         self._warned: frozenset[int] = frozenset()
 
-    def __repr__(self) -> str:
-        return RETRY_OPTIONS.show(self.options)
+    @classmethod
+    def bind(cls, given: Mapping[str, Any], site: Site) -> Policy:
+        """
+        Return the retry policy at *site*.
+        """
+        hub = site.registry.hub
+        if given:
+            return cls(RETRY_OPTIONS.filled(given), hub)
+        # Nothing in it belongs to a function: all that are retried plainly share one.
+        return site.registry.plain(cls.kind, lambda: cls(RETRY_OPTIONS.filled({}), hub))
+
+    @classmethod
+    def check_together(cls, given: Mapping[str, Any]) -> list[str]:
+        """
+        Return which options contradict each other.
+        """
+        return check_together(given)
+
+    @classmethod
+    def check_function(cls, given: Mapping[str, Any], name: str, *, is_async: bool) -> list[str]:
+        """
+        Refuse async strategies around a sync function.
+        """
+        return [] if is_async else check_colour(given, name)
+
+    @classmethod
+    def misplaced(cls, given: Mapping[str, Any], below: Sequence[Spec]) -> str | None:  # noqa: ARG003
+        """
+        Return why it is misplaced above what is *below*.
+        """
+        why = above_fallbacks(cls.kind, below)
+        if why is None and any(one.kind == "recoverable" for one in below):
+            return "@recoverable below @retry recovers at every attempt; put @recoverable above @retry"
+        return why or adjusted_anew(cls.kind, below)
 
     def plan(self, op: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any], inner: Callable[..., Plan]) -> Plan:
         """
@@ -69,7 +103,7 @@ class RetryPolicy(RetryRules):
         first_failure = 0.0
         while True:
             outcome = yield from inner(op, args, kwargs)
-            if type(outcome) is Returned and not self.judges_results:
+            if type(outcome) is Returned and not self.every_call:
                 if state is not None:
                     op.route = "retry"
                 return outcome

@@ -22,7 +22,7 @@ from resilient.adapters.tenacity import (
     stop_strategy,
 )
 from resilient.classification.rules import Transient
-from resilient.errors import FallbackChainExhaustedError, ResilientError
+from resilient.errors import ResilientError
 from resilient.policies.base import Call, Command, Outcome, Raised
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class RetryRules:
 
     Attributes:
         retrying: What strategy objects find as ``retry_state.retry_object``.
-        judges_results: Whether a returned value may ask for another attempt.
+        every_call: Whether a returned value may ask for another attempt.
         named: Errors of ours that are retried, because they were asked for by name.
         consults: Whether code of the user's has a say: then `consult` decides, else `decide`.
     """
@@ -70,7 +70,7 @@ class RetryRules:
         self.foreign: frozenset[str] = frozenset(brought)
         self.consults: bool = bool(self.foreign) or options["on_result"] is not None
         judges = strategy is not None and looks_at_values(strategy)
-        self.judges_results: bool = judges or options["on_result"] is not None
+        self.every_call: bool = judges or options["on_result"] is not None
         self.wait: Callable[[RetryCallState], Any] = options["wait"] or Backoff(
             options["initial_delay"],
             options["max_delay"],
@@ -91,8 +91,6 @@ class RetryRules:
         types = named_types(strategy) if self.on is None else self.on.types
         ours = (one for one in types if issubclass(one, ResilientError) and one is not ResilientError)
         self.named: tuple[type[BaseException], ...] = tuple(ours)
-        # An exhausted chain is as its primary's error.
-        self._as_any: tuple[type[BaseException], ...] = (FallbackChainExhaustedError, *self.named)
 
     # -- in a plan -----------------------------------------------------------
 
@@ -165,9 +163,11 @@ class RetryRules:
         """
         # By their real type: `isinstance` would ask `__class__`, which may raise.
         kind = type(error)
-        if not issubclass(kind, _SPECIAL) or issubclass(kind, self._as_any):
+        if not issubclass(kind, _SPECIAL) or issubclass(kind, self.named):
             return None
-        return issubclass(kind, TryAgain)
+        if issubclass(kind, ResilientError):
+            return None if kind.is_failure else False
+        return True
 
     def _wants(self, error: Exception, verdict: Classification, function: str) -> bool:
         """

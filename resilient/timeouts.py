@@ -1,0 +1,309 @@
+"""
+`timeout`: a limit on how long a call may take, written as anybody would write a policy of their own.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, Protocol
+
+from resilient.policy import (
+    UNSET,
+    Await,
+    Call,
+    CallRejectedError,
+    Option,
+    OptionTable,
+    Policy,
+    Raised,
+    ResilientError,
+    Returned,
+    Sleep,
+    boolean,
+    decorator,
+    integer,
+    perform,
+    seconds,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Mapping, Sequence
+    from datetime import timedelta
+
+    from resilient.faces import F
+    from resilient.policy import Command, Operation, Outcome, Plan, Site, Spec
+    from resilient.registry import Registry
+
+__all__ = ["AbandonedThreadsError", "CallTimeoutError", "TimeoutDecorator", "TimeoutPolicy", "timeout"]
+
+
+class CallTimeoutError(ResilientError, TimeoutError):
+    """
+    A call took longer than its ``@timeout`` allows.
+
+    It is an error of the network that another attempt may mend, for that is what mostly hangs.
+
+    Args:
+        function: The function's name.
+        seconds: The limit.
+    """
+
+    # The call has failed, and no policy has refused it.
+    is_failure = True
+
+    def __init__(self, function: str, seconds: float) -> None:
+        # One argument: of two, the class for system errors would make a number and its meaning.
+        super().__init__(f"{function} took longer than {seconds:g} s")
+        self.function: str = function
+        self.seconds: float = seconds
+
+    def __reduce__(self) -> tuple[type[CallTimeoutError], tuple[str, float]]:
+        return type(self), (self.function, self.seconds)
+
+
+class AbandonedThreadsError(CallRejectedError):
+    """
+    A call was not made, for too many earlier ones still hang in threads of their own.
+
+    Args:
+        function: The function's name.
+        threads: How many threads were left behind.
+    """
+
+    def __init__(self, function: str, threads: int) -> None:
+        super().__init__(function, threads)
+        self.function: str = function
+        self.threads: int = threads
+
+    def __str__(self) -> str:
+        return (
+            f"{self.function} is not called: {self.threads} threads still hang in calls that @timeout gave up on; give"
+            " what it calls a timeout of its own, or allow more with max_abandoned="
+        )
+
+
+class TimeoutPolicy(Policy):
+    """
+    Give up on a call that takes longer than *seconds*, with `CallTimeoutError`.
+
+    Below ``@retry`` it limits each attempt, above it all attempts and waits together. What an async function awaits
+    is cancelled, and its cleanup awaited; a cancellation from elsewhere, ``asyncio.timeout`` among them, passes
+    unchanged. A thread cannot be stopped: on a sync function it takes ``in_thread=True``, and gives up on a call by
+    leaving it behind.
+    """
+
+    __slots__ = ("_left_behind", "options", "site")
+
+    table = OptionTable(
+        "timeout",
+        Option(
+            "seconds", seconds(zero=False), UNSET, "seconds that the call may take, a timedelta, or a text like '30s'"
+        ),
+        Option(
+            "in_thread",
+            boolean,
+            False,  # noqa: FBT003 - an option's default
+            "whether a sync function is called in a thread of its own, which is left behind when time is up",
+        ),
+        Option(
+            "max_abandoned",
+            integer(minimum=1),
+            16,
+            "with in_thread: threads left behind and still running from which on calls are refused",
+        ),
+    )
+    positional = ("seconds",)
+    every_call = True
+    passes_rejections = True
+
+    def __init__(self, options: Mapping[str, Any], site: Site) -> None:
+        super().__init__(options, site)
+        self.site: Site = site
+        # Those that have ended are dropped when somebody looks; after a fork, all have.
+        self._left_behind: tuple[threading.Thread, ...] = ()
+
+    @classmethod
+    def check_together(cls, given: Mapping[str, Any]) -> list[str]:
+        """
+        Return what has no meaning without a thread.
+        """
+        if "max_abandoned" not in given or given.get("in_thread"):
+            return []
+        return [f"max_abandoned={given['max_abandoned']} has nothing to count without in_thread=True; leave it out"]
+
+    @classmethod
+    def check_function(cls, given: Mapping[str, Any], name: str, *, is_async: bool) -> list[str]:
+        """
+        Refuse sync functions, unless they may be called in a thread, and threads for async ones.
+        """
+        in_thread = given.get("in_thread", False)
+        if is_async and in_thread:
+            return [
+                f"in_thread=True is for sync functions, and {name} is async: it is cancelled where it is; leave it out"
+            ]
+        if is_async or in_thread:
+            return []
+        problem = (
+            f"{name} is sync, and a thread cannot be stopped; give what it calls a timeout of its own, as in"
+            " requests.get(url, timeout=30), make it async, or let the thread be left behind with in_thread=True"
+        )
+        return [problem]
+
+    @classmethod
+    def misplaced(cls, given: Mapping[str, Any], below: Sequence[Spec]) -> str | None:
+        """
+        Return why a limit on what is *below* cannot work as it is meant.
+        """
+        kinds = [one.kind for one in below]
+        if "fallback_chain" in kinds:
+            return "@timeout above @fallback_chain cuts off the fallbacks as well; put @fallback_chain on top"
+        attempts = kinds.index("retry") if "retry" in kinds else len(kinds)
+        if "circuit" in kinds[:attempts]:
+            return "@timeout above @circuit hides from it the calls that hang; put @timeout below @circuit"
+        limit: float = given["seconds"]
+        inner = next((one.given["seconds"] for one in below if one.kind == cls.kind), None)
+        if inner is not None and inner >= limit:
+            return f"@timeout({limit:g}) above @timeout({inner:g}) leaves nothing for that to do; let it allow less"
+        return None
+
+    def plan(self, op: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any], inner: Callable[..., Plan]) -> Plan:
+        """
+        Run what is below, each of its commands with what is left of the time.
+        """
+        abandoned = self.abandoned()
+        if abandoned >= self.options["max_abandoned"]:
+            op.rejected += 1
+            return Raised(AbandonedThreadsError(op.function, abandoned))
+        clock, limit = op.clock, self.options["seconds"]
+        deadline = clock.monotonic() + limit
+        below = inner(op, args, kwargs)
+        answer: Any = None
+        try:
+            while True:
+                try:
+                    command = below.send(answer)
+                except StopIteration as stop:
+                    return stop.value  # type: ignore[no-any-return]
+                # What is below has seen it; here it would keep the failed call's frames.
+                answer = None
+                answer = yield from self._within(deadline - clock.monotonic(), command)
+                if answer is None:
+                    break
+        finally:
+            # It gives back what it has taken, and counts neither a failure nor a success.
+            below.close()
+        outcome = Raised(CallTimeoutError(op.function, limit))
+        if type(command) is Call and command.fn is op.fn:
+            op.attempt_failed(outcome)
+        else:
+            op.record(outcome)
+        return outcome
+
+    def _within(self, left: float, command: Command) -> Generator[Command, Outcome, Outcome | None]:
+        """
+        Have *command* done in *left* seconds; None: time is up.
+        """
+        if left <= 0:
+            return None
+        if type(command) is Sleep:
+            if command.seconds > left:
+                yield Sleep(left)
+                return None
+            return (yield command)
+        if type(command) is Await:
+            return (yield from self._wait(left, command))
+        assert type(command) is Call  # noqa: S101 - there are three kinds
+        if self.options["in_thread"]:
+            return (yield from self._in_thread(left, command))
+        ours = command.timeout is None or left < command.timeout
+        if ours:
+            command.timeout = left
+        answer = yield command
+        return None if ours and command.expired else answer
+
+    @staticmethod
+    def _wait(left: float, command: Await) -> Generator[Command, Outcome, Outcome | None]:
+        if command.timeout is not None and command.timeout <= left:
+            return (yield command)
+        answer = yield Await(command.future, left)
+        return answer if command.future.done() else None
+
+    # -- sync functions -----------------------------------------------------
+
+    def _in_thread(self, left: float, call: Call) -> Generator[Command, Outcome, Outcome | None]:
+        done: Future[Outcome] = Future()
+        # With what the caller has in context variables: a service level, a logger's bindings.
+        thread = threading.Thread(
+            target=contextvars.copy_context().run,
+            args=(_work, call, done),
+            name=f"timeout of {self.site.name}",
+            # One that hangs must not keep the process from ending.
+            daemon=True,
+        )
+        thread.start()
+        try:
+            answer = yield Await(done, left)
+        finally:
+            # Time is up, or the caller was interrupted.
+            if not done.done():
+                self._left_behind = (*self._running(), thread)
+        if not done.done():
+            return None
+        return answer.value if type(answer) is Returned else answer
+
+    def _running(self) -> tuple[threading.Thread, ...]:
+        return tuple(thread for thread in self._left_behind if thread.is_alive())
+
+    def abandoned(self) -> int:
+        """
+        Return how many threads were left behind and still run.
+        """
+        return len(self._running()) if self._left_behind else 0
+
+    def health(self) -> Mapping[str, Any] | None:
+        """
+        Tell of threads that were left behind.
+        """
+        if not self.options["in_thread"]:
+            return None
+        abandoned = self.abandoned()
+        return {
+            "status": "warn" if abandoned else "pass",
+            "abandoned_threads": abandoned,
+            "max_abandoned": self.options["max_abandoned"],
+        }
+
+
+def _work(call: Call, done: Future[Outcome]) -> None:
+    """
+    Make *call*, and put what came of it into *done*.
+    """
+    try:
+        done.set_result(perform(call))
+    except BaseException as error:  # noqa: BLE001 - it goes to whoever waits, without the two frames here
+        traceback = error.__traceback__
+        done.set_exception(error.with_traceback(traceback and traceback.tb_next and traceback.tb_next.tb_next))
+
+
+class TimeoutDecorator(Protocol):
+    """
+    What `resilient.timeout` takes, and what it makes of a function.
+    """
+
+    def __call__(
+        self,
+        seconds: float | timedelta | str,
+        *,
+        in_thread: bool = ...,
+        max_abandoned: int = ...,
+        registry: Registry | None = ...,
+    ) -> Callable[[F], F]:
+        """
+        Return the decorator.
+        """
+        ...
+
+
+timeout: TimeoutDecorator = decorator(TimeoutPolicy)
