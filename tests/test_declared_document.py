@@ -118,7 +118,7 @@ def test_nothing_declared():
     """
     document = declared("")
 
-    assert (document.policies, document.rules, document.advice) == ({}, (), ())
+    assert (document.policies, document.rules, document.said) == ({}, (), {})
 
 
 @pytest.mark.parametrize("bare", ["true", "{}"])
@@ -573,10 +573,10 @@ def test_problems_of_a_mapping():
         build(of_mapping({"polices": {}, "policies": {"a": {"retri": {}}, "b": {"retri": {}}, "c": 3}}))
 
     assert list(caught.value.problems) == [
-        "configure(): polices: is unknown; did you mean 'policies'?",
-        "configure(): policies.a.retri: is unknown; did you mean 'retry'?",
-        "configure(): policies.b.retri: is unknown; did you mean 'retry'?",
-        "configure(): policies.c: must be a table, got an integer",
+        "polices: is unknown; did you mean 'policies'?",
+        "policies.a.retri: is unknown; did you mean 'retry'?",
+        "policies.b.retri: is unknown; did you mean 'retry'?",
+        "policies.c: must be a table, got an integer",
     ]
 
 
@@ -594,8 +594,8 @@ def endless():
     [
         (["hunter2"], "must be a mapping of the shape of a file, got an array"),
         (None, "must be a mapping of the shape of a file, got NoneType"),
-        ({"policies": {"a": {3: True}}}, "configure(): policies.a: keys must be strings, got an integer"),
-        (endless(), "configure(): policies.policies.policies: is nested more than 64 deep"),
+        ({"policies": {"a": {3: True}}}, "policies.a: keys must be strings, got an integer"),
+        (endless(), "policies.policies.policies: is nested more than 64 deep"),
     ],
     ids=["list", "None", "key", "endless"],
 )

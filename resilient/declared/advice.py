@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from resilient.declared.model import Declaration, Document, Value
 
-__all__ = ["advise", "advise_imported"]
+__all__ = ["advise", "advise_imported", "unused"]
 
 _BROAD = frozenset({"builtins:Exception", "builtins:BaseException"})
 
@@ -48,6 +48,16 @@ def advise_imported(document: Document) -> tuple[Problem, ...]:
                 text = "only returns None, so a failure looks like a result; return something that can be used instead"
                 problems.append(Problem(value.origin.where, f"{path}.{key}", text))
     return tuple(problems)
+
+
+def unused(document: Document) -> list[str]:
+    """
+    Return the policies that no function has, and that no other policy extends.
+    """
+    used = {name for rule in document.rules for name in rule.declaration.names}
+    for name, declaration in document.policies.items():
+        used |= set(declaration.names) - {name}
+    return [name for name in document.policies if name not in used]
 
 
 # -- Declarations -----------------------------------------------------------------
@@ -108,10 +118,7 @@ def _without_circuit(document: Document) -> Iterator[Problem]:
 
 
 def _unused(document: Document) -> Iterator[Problem]:
-    used = {name for rule in document.rules for name in rule.declaration.names}
-    for name, declaration in document.policies.items():
-        used |= set(declaration.names) - {name}
-    for name in document.policies.keys() - used:
+    for name in unused(document):
         text = "is used by no function, and no policy extends it; name it under [functions], or take it out"
         yield Problem(_place(document, name), dotted(("policies", name)), text)
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from resilient.declared.model import Document
+    from resilient.declared.reading import Text
     from resilient.operation import Operation
     from resilient.policies.spec import Spec
     from resilient.resilience import Resilience
@@ -47,13 +48,17 @@ class Declarations:
     Args:
         file: What the file says, the environment included; None: no file.
         runtime: What `configure` was given last; None: nothing.
+        mapping: That mapping: over another file it means something else.
     """
 
-    __slots__ = ("_made", "documents", "file", "runtime")
+    __slots__ = ("_made", "documents", "file", "mapping", "runtime")
 
-    def __init__(self, file: Document | None = None, runtime: Document | None = None) -> None:
+    def __init__(
+        self, file: Document | None = None, runtime: Document | None = None, mapping: Text | None = None
+    ) -> None:
         self.file: Document | None = file
         self.runtime: Document | None = runtime
+        self.mapping: Text | None = mapping
         layers = (("file", file), ("runtime", runtime))
         self.documents: tuple[tuple[Patterns, Document, str], ...] = tuple(
             (Patterns(document.rules), document, layer) for layer, document in layers if document is not None

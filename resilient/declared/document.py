@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from resilient.declared.environment import from_environment
 from resilient.declared.lineage import MOST, joined, lineages
 from resilient.declared.lines import DEPTH
-from resilient.declared.model import Declaration, Document, Origin, Problem, Rule
+from resilient.declared.model import Declaration, Document, Origin, Problem, Rule, Said
 from resilient.declared.patterns import problem_of
 from resilient.declared.reading import Text
 from resilient.declared.references import imported
-from resilient.declared.tables import NAME, Said, Tables, over
+from resilient.declared.tables import NAME, Tables, over
 from resilient.declared.vocabulary import check_together
 from resilient.declared.wording import did_you_mean, dotted, type_of
 from resilient.errors import PolicyError
@@ -30,28 +30,34 @@ _KEYS = ("import", "policies", "functions")
 _NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 
 
-def build(text: Text, environ: Mapping[str, str] = _NO_VARIABLES) -> Document:
+def build(text: Text, environ: Mapping[str, str] = _NO_VARIABLES, below: Document | None = None) -> Document:
     """
     Return what *text* declares, checked, with what the environment changes of it.
 
     Args:
         text: A file's tables, or `of_mapping`'s.
         environ: Where variables like ``RESILIENT_POLICIES__GPU__RETRY__MAX_ATTEMPTS`` are looked for.
+        below: The file that a mapping is laid over: it may name the file's policies, and change them.
 
     Raises:
         PolicyError: With every problem at once, in the order of the lines.
     """
-    document, problems = examine(text, environ)
+    document, problems = examine(text, environ, below)
     if problems:
-        raise PolicyError(text.label, [str(problem) for problem in problems])
+        # A mapping has no lines, and its label is said already.
+        whole = text.label if text.layer == "runtime" else None
+        told = (problem._replace(where="") if problem.where == whole else problem for problem in problems)
+        raise PolicyError(text.label, [str(problem) for problem in told])
     return document
 
 
-def examine(text: Text, environ: Mapping[str, str] = _NO_VARIABLES) -> tuple[Document, tuple[Problem, ...]]:
+def examine(
+    text: Text, environ: Mapping[str, str] = _NO_VARIABLES, below: Document | None = None
+) -> tuple[Document, tuple[Problem, ...]]:
     """
     Return what *text* declares as far as it can be meant, and every problem in the order of the lines.
     """
-    builder = _Builder(text)
+    builder = _Builder(text, {} if below is None else below.said)
     document = builder.document(environ)
     return document, tuple(sorted(builder.tables.problems, key=builder.tables.rank))
 
@@ -70,11 +76,11 @@ def of_mapping(mapping: Mapping[str, Any], label: str = "configure()") -> Text:
 
 def _copied(value: Any, path: tuple[str, ...], label: str) -> Any:
     if len(path) > DEPTH:
-        raise PolicyError(label, [str(Problem(label, dotted(path[:3]), f"is nested more than {DEPTH} deep"))])
+        raise PolicyError(label, [str(Problem("", dotted(path[:3]), f"is nested more than {DEPTH} deep"))])
     if isinstance(value, Mapping):
         wrong = [type_of(key) for key in value if not isinstance(key, str)]
         if wrong:
-            raise PolicyError(label, [str(Problem(label, dotted(path), f"keys must be strings, got {wrong[0]}"))])
+            raise PolicyError(label, [str(Problem("", dotted(path), f"keys must be strings, got {wrong[0]}"))])
         return {key: _copied(one, (*path, key), label) for key, one in value.items()}
     if isinstance(value, list | tuple):
         return [_copied(one, (*path, str(at)), label) for at, one in enumerate(value)]
@@ -84,11 +90,16 @@ def _copied(value: Any, path: tuple[str, ...], label: str) -> Any:
 class _Builder:
     """
     Puts together what the tables of one text say.
+
+    Args:
+        text: The text.
+        below: What the policies of the file below it say by themselves.
     """
 
-    def __init__(self, text: Text) -> None:
+    def __init__(self, text: Text, below: Mapping[str, Said]) -> None:
         self.text = text
         self.tables = Tables(text)
+        self.below = below
         self.said: dict[str, Said] = {}
         self.of: Mapping[str, tuple[str, ...]] = {}
         self._told: set[object] = set()
@@ -99,19 +110,20 @@ class _Builder:
                 self.tables.wrong((key,), f"is unknown{did_you_mean(key, _KEYS)}")
         self._import()
         section = self._section("policies")
-        self.tables.policies = frozenset(section)
+        self.tables.policies = frozenset(section) | self.below.keys()
         self.said = {name: self._policy(name, table) for name, table in section.items()}
         overrides, problems = from_environment(environ, self.said)
         self.tables.problems += problems
         for override in overrides:
             self.tables.override(self.said[override.policy], override)
         self.of = self._lineages()
+        # What a mapping says of one of the file's policies is laid over that wherever the file gives it.
         policies = {
-            name: self._merged([self.said[one] for one in self.of[name]], self.of[name], ("policies", name))
-            for name in self.said
+            name: self._merged(said, joined(name, [self.of[one] for one in said.extends])[1:], ("policies", name))
+            for name, said in self.said.items()
         }
         rules = [self._rule(pattern, value) for pattern, value in self._section("functions").items()]
-        return Document(self.text.label, policies, tuple(rule for rule in rules if rule))
+        return Document(self.text.label, policies, tuple(rule for rule in rules if rule), self.said)
 
     def _import(self) -> None:
         """
@@ -149,7 +161,12 @@ class _Builder:
         return Said({}, {})
 
     def _lineages(self) -> Mapping[str, tuple[str, ...]]:
-        found = lineages({name: one.extends for name, one in self.said.items()})
+        nothing = Said({}, {})
+        extends = {
+            name: (*self.below.get(name, nothing).extends, *self.said.get(name, nothing).extends)
+            for name in {**self.below, **self.said}
+        }
+        found = lineages(extends)
         for circle in found.circles:
             way = " -> ".join("..." if one == "..." else dotted([one]) for one in circle)
             self.tables.wrong(("policies", circle[0], "extends"), f"leads back to itself: {way}; take one of these out")
@@ -170,26 +187,26 @@ class _Builder:
             self.tables.wrong(path, f"must be {NAME}, or a table of the kinds of policies, got {type_of(value)}")
             return None
         names = joined(pattern, [self.of[one] for one in own.extends])[1:]
-        declaration = self._merged([own, *(self.said[one] for one in names)], names, path)
+        declaration = self._merged(own, names, path, names)
         return None if problem else Rule(pattern, declaration, Origin(self.text.layer, self.tables.where(path)))
 
-    def _merged(self, chain: list[Said], names: tuple[str, ...], path: tuple[str, ...]) -> Declaration:
+    def _merged(
+        self, own: Said, rest: tuple[str, ...], path: tuple[str, ...], names: tuple[str, ...] | None = None
+    ) -> Declaration:
+        """
+        Return what *own*, which stands at *path*, says, over what the policies *rest* do, the nearest first.
+        """
+        below = [self.below[one] for one in rest if one in self.below]
+        chain = [own, *(self.said[one] for one in rest if one in self.said)]
         kinds: dict[str, Table | None] = {}
-        above: dict[str, Table | None] = {}
-        for said in reversed(chain):
-            for kind, table in said.kinds.items():
-                kinds[kind] = over(kind, kinds.get(kind), table)
-                if table is None:
-                    # A kind that is removed is not inherited, whatever was to change in it.
-                    above.pop(kind, None)
-            for kind, table in said.above.items():
-                above[kind] = over(kind, above.get(kind), table)
-        for kind, table in above.items():
-            kinds[kind] = over(kind, kinds.get(kind), table)
+        _lay(kinds, below)
+        _lay(kinds, chain)
+        if names is None:
+            names = (path[-1], *rest)
         for kind, table in kinds.items():
             if table is not None:
                 self._together(kind, table, path)
-        order = next((said.order for said in chain if said.order is not None), None)
+        order = next((said.order for said in (*chain, *below) if said.order is not None), None)
         return Declaration({kind: kinds[kind] for kind in in_order() if kind in kinds}, order, names)
 
     def _together(self, kind: str, table: Table, path: tuple[str, ...]) -> None:
@@ -201,3 +218,20 @@ class _Builder:
                 self._told.add(once)
                 where = value.origin.where if value else self.tables.where((*path, kind))
                 self.tables.wrong((*path, kind), sentence, where=where, key=key)
+
+
+def _lay(kinds: dict[str, Table | None], chain: list[Said]) -> None:
+    """
+    Lay what *chain* says, the nearest first, over *kinds*.
+    """
+    above: dict[str, Table | None] = {}
+    for said in reversed(chain):
+        for kind, table in said.kinds.items():
+            kinds[kind] = over(kind, kinds.get(kind), table)
+            if table is None:
+                # A kind that is removed is not inherited, whatever was to change in it.
+                above.pop(kind, None)
+        for kind, table in said.above.items():
+            above[kind] = over(kind, above.get(kind), table)
+    for kind, table in above.items():
+        kinds[kind] = over(kind, kinds.get(kind), table)

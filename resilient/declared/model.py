@@ -4,12 +4,13 @@ What a declaration is, from the text of a file to what is in force: the data tha
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["LAYERS", "Declaration", "Document", "Origin", "Problem", "Rule", "Table", "Value"]
+__all__ = ["LAYERS", "Declaration", "Document", "Origin", "Problem", "Rule", "Said", "Table", "Value"]
 
 LAYERS = ("default", "decorator", "file", "environment", "runtime")
 """Where a value may come from; a later one wins."""
@@ -79,6 +80,23 @@ class Declaration(NamedTuple):
     names: tuple[str, ...] = ()
 
 
+class Said(NamedTuple):
+    """
+    What one table says by itself.
+
+    Attributes:
+        kinds: Its options by kind; None: removed.
+        above: What the environment says of it, which wins over the file wherever the table is inherited.
+        extends: Names of policies that there are.
+        order: The order that it gives.
+    """
+
+    kinds: dict[str, Table | None]
+    above: dict[str, Table | None]
+    extends: tuple[str, ...] = ()
+    order: tuple[str, ...] | None = None
+
+
 class Rule(NamedTuple):
     """
     One line of ``[functions]``.
@@ -102,10 +120,10 @@ class Document(NamedTuple):
         label: The file's path, or ``configure()``.
         policies: By name.
         rules: In the file's order.
-        advice: What is worth a second look.
+        said: What each policy says by itself, by name: what a mapping for `configure` is understood over.
     """
 
     label: str
     policies: Mapping[str, Declaration]
     rules: tuple[Rule, ...]
-    advice: tuple[Problem, ...] = ()
+    said: Mapping[str, Said] = MappingProxyType({})

@@ -8,10 +8,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from resilient.declared.advice import unused
 from resilient.declared.declarations import Declarations, Refusal
 from resilient.declared.document import build, of_mapping
 from resilient.declared.reading import find, read
 from resilient.declared.rebinding import put_in_force
+from resilient.declared.wording import did_you_mean, dotted
 from resilient.errors import PolicyError
 from resilient.logs import DeclarationsChanged, DeclarationsRefused, log_event, wanted
 from resilient.policies.options import describe
@@ -19,6 +21,7 @@ from resilient.policies.options import describe
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from resilient.declared.model import Document
     from resilient.events import Event
     from resilient.registry import Registry
 
@@ -32,8 +35,48 @@ def configure(registry: Registry, mapping: Mapping[str, Any]) -> None:
     Raises:
         PolicyError: With everything that cannot be meant; nothing has changed.
     """
-    document = build(of_mapping(mapping))
-    put_in_force(registry, lambda now: Declarations(now.file if now else None, document))
+    text = of_mapping(mapping)
+    # What it names may be in the file that RESILIENT_CONFIG does.
+    registry.declarations_now()
+
+    def laid_over(now: Declarations | None) -> Declarations:
+        file = now.file if now else None
+        document = build(text, below=file)
+        problems = _useless(document, file)
+        if problems:
+            raise PolicyError(document.label, problems)
+        return Declarations(file, document, text)
+
+    put_in_force(registry, laid_over)
+
+
+def _useless(document: Document, file: Document | None) -> list[str]:
+    """
+    Return what is wrong with policies for `configure` that change nothing: a slip in a name would never be noticed.
+
+    Where no file is in force yet, they may be about one that comes later.
+    """
+    known = {} if file is None else file.policies
+    return [
+        f"{dotted(('policies', name))}: is used by no function here, and {file.label} has no policy of this"
+        f" name{did_you_mean(name, known)}"
+        for name in unused(document)
+        if file is not None and name not in known
+    ]
+
+
+def _over(document: Document, now: Declarations | None) -> Declarations:
+    """
+    Return the declarations with another file, and what `configure` has said laid over it.
+    """
+    if now is None or now.mapping is None:
+        return Declarations(document)
+    try:
+        runtime = build(now.mapping, below=document)
+    except PolicyError as error:
+        why = "what configure() has declared does not fit it (configure({}) takes that back)"
+        raise PolicyError(document.label, [f"{why}: {problem}" for problem in error.problems]) from None
+    return Declarations(document, runtime, now.mapping)
 
 
 def reload(registry: Registry, path: object = None) -> None:
@@ -48,7 +91,7 @@ def reload(registry: Registry, path: object = None) -> None:
     try:
         document = build(read(source), os.environ)
         label = document.label
-        functions = put_in_force(registry, lambda now: Declarations(document, now.runtime if now else None))
+        functions = put_in_force(registry, lambda now: _over(document, now))
     except PolicyError as error:
         refuse(registry, label, error)
         raise

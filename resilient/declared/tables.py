@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from resilient.declared.model import Origin, Problem, Value
+from resilient.declared.model import Origin, Problem, Said, Value
 from resilient.declared.vocabulary import as_table, check, expected, merge
 from resilient.declared.wording import did_you_mean, dotted, type_of
 from resilient.kinds import in_order
@@ -21,29 +21,12 @@ if TYPE_CHECKING:
     from resilient.declared.model import Table
     from resilient.declared.reading import Text
 
-__all__ = ["NAME", "Said", "Tables", "over"]
+__all__ = ["NAME", "Tables", "over"]
 
 _HELPED = 1_000
 
 NAME = "the name of a policy"
 """What is expected, in problems."""
-
-
-class Said(NamedTuple):
-    """
-    What one table says by itself.
-
-    Attributes:
-        kinds: Its options by kind; None: removed.
-        above: What the environment says of it, which wins over the file wherever the table is inherited.
-        extends: Names of policies that there are.
-        order: The order that it gives.
-    """
-
-    kinds: dict[str, Table | None]
-    above: dict[str, Table | None]
-    extends: tuple[str, ...] = ()
-    order: tuple[str, ...] | None = None
 
 
 class Tables:
