@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from resilient.declared.declarations import Declarations, Refusal
@@ -32,6 +32,8 @@ class Declaring:
 
     declarations: Declarations | None = None
     refused: Refusal | None = None
+    # Called when other declarations have come into force: what weaves them looks at the modules again.
+    follower: Callable[[], None] | None = None
     # The file that `reload` reads again.
     _source: Path | None = None
     # Whether RESILIENT_CONFIG is still to be looked at.
@@ -56,7 +58,8 @@ class Declaring:
         Read the file of policies, check it as a whole, and put it in force in one step.
 
         Circuits keep state and counts, and calls in flight go on under the policies they began with. Functions that
-        are decorated later get what is declared then.
+        are decorated later get what is declared then. Where `resilient.weave` was called for this registry, functions
+        that only now have policies are woven.
 
         Args:
             path: The file; None: the one of the last time, else what ``RESILIENT_CONFIG`` names, the nearest

@@ -188,6 +188,9 @@ class Registry(Declaring, Shelves):
         self.latency.reset()
         for circuit in self.circuits.values():
             circuit.reset()
+        for function in self.functions.values():
+            if function.aside is not None:
+                function.aside.reset()
         for chain in self.chains.values():
             chain.reset()
         for pipeline in self.hub.pipelines():

@@ -18,6 +18,7 @@ from resilient.surroundings import carries
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
+    from resilient.breaker import CircuitBreaker
     from resilient.counting import Stats
     from resilient.declared.declarations import Declarations
     from resilient.operation import Operation
@@ -52,11 +53,13 @@ class Resilience(Generic[P, R]):
         governed: Whether it is one that declarations speak of.
         in_force: The specs of its policies, outermost first: those of its decorators, and what is declared over them.
         declared: The declarations that they follow; None: none, or none yet.
+        aside: A circuit that a declaration has taken away while it was not closed; None: none.
     """
 
     __slots__ = (
         "__weakref__",
         "_guard",
+        "aside",
         "chosen",
         "declared",
         "governed",
@@ -79,6 +82,7 @@ class Resilience(Generic[P, R]):
         # Whether declarations speak of it, and those that it follows.
         self.governed: bool = True
         self.declared: Declarations | None = None
+        self.aside: CircuitBreaker | None = None
         self.chosen: Registry | None = None
         self.linted: bool = False
         # A notebook cell or a reload that is run again means the same function.

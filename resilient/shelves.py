@@ -160,6 +160,8 @@ class Shelves:
         self.chains: Shelf[FallbackChain] = Shelf()
         # Names that code has asked for: their circuits stay, whoever goes through them.
         self._asked_for: set[str] = set()
+        # Circuits that are not closed, and that nobody goes through for now: those who went hold them.
+        self._aside: WeakValueDictionary[str, CircuitBreaker] = WeakValueDictionary()
         # What there has been too much of, once: it is warned about once.
         self._crowded: set[str] = set()
 
@@ -221,7 +223,10 @@ class Shelves:
         """
         with self.circuits._lock:  # noqa: SLF001 - the registry's own shelf
             breaker = self.circuits.get(name)
-            if breaker is None:
+            if breaker is None and (aside := self._aside.pop(name, None)) is not None:
+                breaker = self.circuits.kept[name] = aside
+                aside.adopt(given, {})
+            elif breaker is None:
                 breaker = self.circuits.kept[name] = CircuitBreaker(name, registry=self)  # type: ignore[arg-type]  # a registry is the only one that has shelves
                 if defaults:
                     breaker.adopt(defaults)
@@ -277,6 +282,39 @@ class Shelves:
         with self.circuits._lock:  # noqa: SLF001 - the registry's own shelf
             if not breaker.used and name not in self._asked_for and self.circuits.kept.get(name) is breaker:
                 del self.circuits.kept[name]
+
+    def lay_aside(self, breaker: CircuitBreaker) -> bool:
+        """
+        Forget a circuit that a declaration has taken away from the last one who went through it.
+
+        Returns:
+            Whether it is to be held, for when it is given back: it is not closed.
+        """
+        name = breaker.name
+        shared = self.circuits.kept.get(name) is breaker
+        self.drop_circuit(breaker)
+        # An own one would stay in sight until the collector comes by.
+        self.circuits.forget(name, breaker)
+        if breaker.used or name in self.circuits or breaker.state is CircuitState.CLOSED:
+            return False
+        if shared:
+            # Whoever names it next has it.
+            self._aside[name] = breaker
+        return True
+
+    def take_back(self, breaker: CircuitBreaker, given: Mapping[str, Any]) -> bool:
+        """
+        Put a function's own circuit, which was laid aside, back in its place, under these checked options.
+
+        Returns:
+            Whether its place was free.
+        """
+        with self.circuits._lock:  # noqa: SLF001 - the registry's own shelf
+            if breaker.name in self.circuits:
+                return False
+            self.circuits.weak[breaker.name] = breaker
+            breaker.adopt(given, {})
+        return True
 
     def chain(self, name: str) -> FallbackChain:
         """

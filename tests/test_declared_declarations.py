@@ -5,10 +5,12 @@ Declarations in force: configured, loaded, loaded again.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import pickle
 import subprocess
 import sys
+import weakref
 
 import pytest
 
@@ -1150,3 +1152,114 @@ def test_what_is_not_there_at_the_first_call_either_is_told(registry, colour, mo
 
     assert [type(error) for error in told] == [PolicyError, PolicyError]
     assert "nobody_has_this" in str(told[0])
+
+
+# -- circuits that are taken away ------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [None, "shared"])
+def test_a_circuit_that_comes_back_is_as_it_was(registry, clock, name):
+    """
+    A declaration that takes an open circuit away and gives it back has not mended what it calls.
+    """
+    down = script(ConnectionError())
+    fn = governed(registry=registry)(down)
+    table = {"failure_threshold": 1, "open_for": 60, **({} if name is None else {"name": name})}
+    with_circuit = {"functions": {"*:*": {"circuit": table}}}
+    registry.configure(with_circuit)
+    assert type(caught(fn)) is ConnectionError
+    breaker = fn.resilience.policies[0].breaker
+    assert breaker.state is CircuitState.OPEN
+
+    registry.configure({})
+    assert not registry.circuits
+    assert registry.health().status == "pass"
+    assert type(caught(fn)) is ConnectionError
+
+    clock.advance(20)
+    with_circuit["functions"]["*:*"]["circuit"]["success_threshold"] = 1
+    registry.configure(with_circuit)
+
+    assert fn.resilience.policies[0].breaker is breaker
+    assert list(registry.circuits.values()) == [breaker]
+    assert caught(fn).retry_after == pytest.approx(40)
+    assert breaker.options["success_threshold"] == 1
+
+
+def test_a_shared_circuit_comes_back_for_whoever_names_it_first(registry):
+    """
+    It was taken away from two functions; the one that gets it again has it open, the other one then has the same.
+    """
+    first, second = (governed(registry=registry)(script(ConnectionError())) for _ in range(2))
+    table = {"name": "api", "failure_threshold": 1}
+    both = {"functions": {one.resilience.name: {"circuit": table} for one in (first, second)}}
+    registry.configure(both)
+    assert type(caught(first)) is ConnectionError
+    breaker = registry.circuits["api"]
+    registry.configure({})
+    for one in (second, first):
+        registry.configure({"functions": {one.resilience.name: {"circuit": table}}})
+
+        assert registry.circuits["api"] is breaker
+        assert breaker.state is CircuitState.OPEN
+
+
+def test_a_closed_circuit_is_not_kept(registry):
+    """
+    What is closed begins anew.
+    """
+    fn = governed(registry=registry)(script(ConnectionError()))
+    registry.configure({"functions": {"*:*": {"circuit": {}}}})
+    breaker = fn.resilience.policies[0].breaker
+    registry.configure({})
+    registry.configure({"functions": {"*:*": {"circuit": {}}}})
+
+    assert fn.resilience.policies[0].breaker is not breaker
+
+
+def test_a_circuit_whose_place_is_taken_stays_away(registry):
+    """
+    Somebody else may have made a circuit of its name meanwhile.
+    """
+    fn = governed(registry=registry)(script(ConnectionError()))
+    declared = {"functions": {"*:*": {"circuit": {"failure_threshold": 1}}}}
+    registry.configure(declared)
+    assert type(caught(fn)) is ConnectionError
+    name = fn.resilience.policies[0].breaker.name
+    registry.configure({})
+    registry.circuit(name)
+    registry.configure(declared)
+
+    assert fn.resilience.policies[0].breaker.state is CircuitState.CLOSED
+    assert f"{name}#2" in registry.circuits
+
+
+def test_a_reset_is_for_circuits_that_were_taken_away_too(registry):
+    """
+    They are closed when they come back.
+    """
+    fn = governed(registry=registry)(script(ConnectionError()))
+    declared = {"functions": {"*:*": {"circuit": {"failure_threshold": 1}}}}
+    registry.configure(declared)
+    assert type(caught(fn)) is ConnectionError
+    registry.configure({})
+    registry.reset()
+    registry.configure(declared)
+
+    assert fn.resilience.policies[0].breaker.state is CircuitState.CLOSED
+
+
+def test_circuits_that_were_taken_away_go_with_their_function(registry):
+    """
+    Nothing else holds them.
+    """
+    fn = governed(registry=registry)(script(ConnectionError()))
+    registry.configure({"functions": {"*:*": {"circuit": {"name": "api", "failure_threshold": 1}}}})
+    assert type(caught(fn)) is ConnectionError
+    gone = weakref.ref(registry.circuits["api"])
+    registry.configure({})
+    assert gone() is not None
+    del fn
+    gc.collect()
+
+    assert gone() is None

@@ -1069,8 +1069,10 @@ def test_what_an_import_could_not_weave_is_kept_until_it_is_woven(project):
     assert weaving.unmatched == ()
     project.weave("engine:stream")
     assert weaving.problems == ()
-    project.registry.configure({"functions": {"engine:render": {"fallback_chain": ["engine:nothing"]}}})
-    with pytest.warns(ResilientWarning, match="1 function is not woven"):
+    with pytest.warns(ResilientWarning, match="declarations have changed: 1 function is not woven"):
+        project.registry.configure({"functions": {"engine:render": {"fallback_chain": ["engine:nothing"]}}})
+    assert len(weaving.problems) == 1
+    with pytest.warns(ResilientWarning, match="importing 'engine': 1 function is not woven"):
         importlib.reload(engine)
     assert len(weaving.problems) == 1
     project.registry.configure({})
@@ -1379,3 +1381,96 @@ def test_ten_thousand_functions_are_woven_in_under_three_seconds(untraced, monke
 
     assert len(patterns) == 200
     assert min(took) < 3.0
+
+
+# -- reloads ---------------------------------------------------------------------------
+
+
+def test_a_reload_weaves_what_only_it_means(project):
+    """
+    Functions of modules that are imported already get their policies as soon as a new pattern matches them.
+    """
+    engine = project.module()
+    weaving = project.weave("engine:render")
+    assert weaving.functions == ("engine:render",)
+    project.declare("engine:render", "engine:Engine.*")
+    project.registry.reload()
+
+    assert {"engine:Engine.generate", "engine:Engine.load", "engine:render"} < set(weaving.functions)
+    assert engine.Engine().generate("s") == ("generate", "s")
+
+
+def test_a_mapping_weaves_too(project):
+    """
+    What `configure` declares reaches functions that nobody decorated.
+    """
+    project.module()
+    weaving = project.weave("engine:render")
+    project.registry.configure({"functions": {"engine:stream": {"retry": {}}}})
+
+    assert weaving.functions == ("engine:render", "engine:stream")
+
+
+def test_what_a_reload_cannot_weave_is_told_and_kept(project):
+    """
+    The declarations are in force by then: the function stays as it is, until they change again.
+    """
+    engine = project.module()
+    raw = engine.stream
+    weaving = project.weave("engine:render")
+    project.declare(tables={"engine:render": "'again'", "engine:stream": "{ fallback_chain = ['nowhere:f'] }"})
+    with pytest.warns(ResilientWarning, match="declarations have changed: 1 function is not woven: .*nowhere"):
+        project.registry.reload()
+
+    assert len(weaving.problems) == 1
+    assert engine.stream is raw
+
+    project.declare("engine:render", "engine:stream")
+    project.registry.reload()
+
+    assert weaving.problems == ()
+    assert engine.stream is not raw
+
+
+def test_a_warning_that_is_an_error_leaves_the_reload_whole(project, reports):
+    """
+    What was declared is in force, and so the reload has succeeded.
+    """
+    project.module()
+    project.weave("engine:render")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        project.declare(tables={"engine:stream": "{ fallback_chain = ['nowhere:f'] }"})
+        project.registry.reload()
+
+    assert reports == [("weaving what has been declared", ResilientWarning)]
+    assert project.registry.refused is None
+
+
+def test_after_undoing_a_reload_weaves_nothing(project):
+    """
+    Nobody follows the declarations any more.
+    """
+    engine = project.module()
+    raw = engine.stream
+    weaving = project.weave("engine:render")
+    weaving.undo()
+    project.declare("engine:render", "engine:stream")
+    project.registry.reload()
+
+    assert engine.stream is raw
+
+
+def test_weaving_again_with_nonsense_weaves_nothing_new(project):
+    """
+    A reload by `weave` itself leaves the weaving to `weave`, which raises before anything has changed.
+    """
+    engine = project.module()
+    raw = engine.render
+    weaving = project.weave("engine:stream")
+    tables = {"engine:render": "'again'", "engine:Engine.probe": "{ fallback_chain = ['nowhere:f'] }"}
+    with pytest.raises(PolicyError, match="nowhere"):
+        project.weave("engine:stream", tables=tables)
+
+    assert engine.render is raw
+    assert weaving.functions == ("engine:stream",)

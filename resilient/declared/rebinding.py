@@ -73,7 +73,19 @@ def put_in_force(registry: Registry, make: Callable[[Declarations | None], Decla
             registry.declarations = plan.declarations
             plan.commit()
         _look_after(registry)
+        _follow(registry)
         return len(plan.changes)
+
+
+def _follow(registry: Registry) -> None:
+    """
+    Let weaving look at the modules again.
+    """
+    if registry.follower is not None:
+        try:
+            registry.follower()
+        except Exception as error:  # noqa: BLE001 - where warnings are errors: what was declared is in force
+            registry.hub.report("weaving what has been declared", error)
 
 
 def _look_after(registry: Registry) -> None:
@@ -223,7 +235,7 @@ class _Plan:
         pool = [one for one in zip(function.in_force, function.policies, strict=False) if id(one[1]) not in made]
         site = self._site(function)
         policies = [
-            self._shared(spec, pool, site) if policy is None else policy
+            self._shared(spec, pool, site, function) if policy is None else policy
             for spec, policy in zip(change.specs, change.policies, strict=True)
         ]
         function.in_force, function.declared = change.specs, self.declarations
@@ -233,11 +245,12 @@ class _Plan:
             breaker = getattr(policy, "breaker", None)
             if breaker is not None and id(breaker) not in stays:
                 breaker.detach(function.pipeline)
-                self.registry.drop_circuit(breaker)
-                # An own one would stay in sight until the collector comes by.
-                self.registry.circuits.forget(breaker.name, breaker)
+                if self.registry.lay_aside(breaker):
+                    function.aside = breaker
 
-    def _shared(self, spec: Spec, pool: list[tuple[Spec, Policy]], site: Site) -> Policy:
+    def _shared(
+        self, spec: Spec, pool: list[tuple[Spec, Policy]], site: Site, function: Resilience[..., Any]
+    ) -> Policy:
         """
         Return the policy of a circuit, which keeps its state where it is the same circuit, or of a chain with a name.
         """
@@ -250,6 +263,10 @@ class _Plan:
                     policy.breaker.adopt(spec.given, {})
                 del pool[at]
                 return policy
+        if isinstance(spec, CircuitSpec) and spec.name is None and (aside := function.aside) is not None:
+            function.aside = None
+            if self.registry.take_back(aside, spec.given):
+                return CircuitPolicy(aside)
         return spec.bind(site)
 
 

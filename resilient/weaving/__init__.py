@@ -38,12 +38,18 @@ def weave(path: str | Path | None = None, *, registry: Registry | None = None) -
         raise PolicyError(where, [f"registry must be a Registry or None, got {describe(registry)}"])
     home = default_registry() if registry is None else registry
     if path is not None or home.declarations is None:
-        home.reload(path)
+        # Not while it is read: what cannot be woven is to be raised here.
+        follower, home.follower = home.follower, None
+        try:
+            home.reload(path)
+        finally:
+            home.follower = follower
     with LOOM.lock:
         before = LOOM.weavings.get(home)
         weaving = LOOM.weavings[home] = Weaving(home) if before is None else before
     try:
         weaving.look()
+        home.follower = weaving.follow
     except BaseException:
         if before is None:
             weaving.undo()

@@ -130,6 +130,7 @@ class Weaving:
             woven, self._woven = list(self._woven.values()), {}
             if LOOM.weavings.get(self.registry) is self:
                 del LOOM.weavings[self.registry]
+                self.registry.follower = None
         self._hook.remove()
         self._unfinished.clear()
         self._awaiting.clear()
@@ -161,6 +162,21 @@ class Weaving:
             raise PolicyError(where, batch.problems)
         for name, _ in modules:
             self._problems.pop(name, None)
+        self._told.missed(batch.woven, modules)
+        self._tell_unmatched(rule.pattern.partition(":")[0] for rule in self._reach.rules)
+
+    def follow(self) -> None:
+        """
+        Weave what other declarations mean by now. They are in force, so what is wrong with a function is told.
+        """
+        modules = _modules()
+        batch = _Batch([], [])
+        for _, module in modules:
+            if is_module(module):
+                self._weave(module, batch, running=unfinished(module))
+        self._settle(batch)
+        self._problems.clear()
+        self._refuse("", batch)
         self._told.missed(batch.woven, modules)
         self._tell_unmatched(rule.pattern.partition(":")[0] for rule in self._reach.rules)
 

@@ -84,9 +84,14 @@ class Told:
     def refused(module: str, problems: Sequence[str]) -> None:
         """
         Warn about functions of *module*, which has just been imported, that go without their policies.
+
+        Args:
+            module: Its name; empty: they are of any module, and the declarations are new.
+            problems: What is wrong, each with the function.
         """
+        cause = f"importing {module!r}" if module else "declarations have changed"
         what = f"{counted(len(problems), 'function')} {'is' if len(problems) == 1 else 'are'}"
-        warn_caller(f"importing {module!r}: {what} not woven: {listed(problems)}")
+        warn_caller(f"{cause}: {what} not woven: {listed(problems)}")
 
     def unmatched(
         self,
