@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from concurrent.futures import wait
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from resilient.clock import SYSTEM_CLOCK, runs_on_trio
@@ -17,6 +18,7 @@ from resilient.policies.base import Await, Call, Command, Outcome, Plan, Raised,
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
+    from concurrent.futures import Future
 
     from resilient.clock import Clock
 
@@ -94,9 +96,9 @@ def run(plan: Plan, clock: Clock) -> Outcome:
                 clock.sleep(command.seconds)
                 answer = _DONE
             else:
-                answer = _await_future(command)  # type: ignore[arg-type]
+                answer = _await_future(command, clock)  # type: ignore[arg-type]
     except BaseException as error:  # noqa: BLE001 - raised again by the caller, two frames higher
-        return Raised(stripped(error))
+        return Raised(_cleared(error))
     finally:
         # The failed call's frame has this one as its caller: an error kept here would keep itself.
         answer = command = None
@@ -143,12 +145,32 @@ async def arun(plan: Plan, clock: Clock) -> Outcome:
 
 _DONE = Returned(None)
 
+# Seconds between two looks at a clock that tests move.
+_A_MOMENT = 0.001
 
-def _await_future(command: Await) -> Outcome:
+
+def _await_future(command: Await, clock: Clock) -> Outcome:
+    future, seconds = command.future, command.timeout
     try:
-        return Returned(command.future.result(command.timeout))
+        if seconds is not None and clock is not SYSTEM_CLOCK:
+            _look_at_both(future, seconds, clock)
+            seconds = 0.0
+        return Returned(future.result(seconds))
     except Exception as error:  # noqa: BLE001 - the plan decides about every Exception
-        return Raised(stripped(error))
+        return Raised(_cleared(error))
+
+
+def _look_at_both(future: Future[Any], seconds: float, clock: Clock) -> None:
+    """
+    Wait until *future* is done, or *seconds* have passed: those of the machine, or those of *clock*.
+
+    No clock can be asked to wake somebody who waits for a thread; one that tests move is looked at now and then.
+    """
+    clocks = clock, SYSTEM_CLOCK
+    ends = [one.monotonic() + seconds for one in clocks]
+    while (left := min(end - one.monotonic() for one, end in zip(clocks, ends, strict=True))) > 0:
+        if wait((future,), min(left, _A_MOMENT)).done:
+            return
 
 
 async def _aawait_future(command: Await) -> Outcome:
@@ -227,7 +249,9 @@ async def _trio_within(awaitable: Awaitable[Any], seconds: float, clock: Clock) 
     else:
         trio.lowlevel.spawn_system_task(end)
     answer = None
-    with scope:
-        answer = await _outcome(awaitable)
-    watching.cancel()
+    try:
+        with scope:
+            answer = await _outcome(awaitable)
+    finally:
+        watching.cancel()
     return answer

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
     from datetime import timedelta
 
+    from resilient.clock import Clock
     from resilient.faces import F
     from resilient.policy import Command, Operation, Outcome, Plan, Site, Spec
     from resilient.registry import Registry
@@ -59,8 +60,9 @@ class CallTimeoutError(ResilientError, TimeoutError):
         self.function: str = function
         self.seconds: float = seconds
 
-    def __reduce__(self) -> tuple[type[CallTimeoutError], tuple[str, float]]:
-        return type(self), (self.function, self.seconds)
+    def __reduce__(self) -> tuple[type[CallTimeoutError], tuple[str, float], dict[str, Any]]:
+        # With its notes.
+        return type(self), (self.function, self.seconds), self.__dict__
 
 
 class AbandonedThreadsError(CallRejectedError):
@@ -121,8 +123,9 @@ class TimeoutPolicy(Policy):
     def __init__(self, options: Mapping[str, Any], site: Site) -> None:
         super().__init__(options, site)
         self.site: Site = site
-        # Those that have ended are dropped when somebody looks; after a fork, all have.
-        self._left_behind: tuple[threading.Thread, ...] = ()
+        # Those that have ended are dropped when somebody looks; after a fork, all have. Each step is one of a set's
+        # own, so nothing is lost between threads.
+        self._left_behind: set[threading.Thread] = set()
 
     @classmethod
     def check_together(cls, given: Mapping[str, Any]) -> list[str]:
@@ -182,41 +185,46 @@ class TimeoutPolicy(Policy):
         answer: Any = None
         try:
             while True:
+                attempts = op.attempts
                 try:
                     command = below.send(answer)
                 except StopIteration as stop:
                     return stop.value  # type: ignore[no-any-return]
                 # What is below has seen it; here it would keep the failed call's frames.
                 answer = None
-                answer = yield from self._within(deadline - clock.monotonic(), command)
+                left = deadline - clock.monotonic()
+                if left <= 0:
+                    # What was about to begin has not.
+                    began, op.attempts = False, attempts
+                    break
+                began = op.attempts > attempts
+                answer = yield from self._within(left, command, clock)
                 if answer is None:
                     break
         finally:
             # It gives back what it has taken, and counts neither a failure nor a success.
             below.close()
         outcome = Raised(CallTimeoutError(op.function, limit))
-        if type(command) is Call and command.fn is op.fn:
+        if began:
             op.attempt_failed(outcome)
         else:
             op.record(outcome)
         return outcome
 
-    def _within(self, left: float, command: Command) -> Generator[Command, Outcome, Outcome | None]:
+    def _within(self, left: float, command: Command, clock: Clock) -> Generator[Command, Outcome, Outcome | None]:
         """
         Have *command* done in *left* seconds; None: time is up.
         """
-        if left <= 0:
-            return None
         if type(command) is Sleep:
-            if command.seconds > left:
-                yield Sleep(left)
-                return None
-            return (yield command)
+            # A wait that takes all of it leaves nothing for what comes after.
+            cut_off = command.seconds >= left
+            answer = yield Sleep(left) if cut_off else command
+            return None if cut_off else answer
         if type(command) is Await:
             return (yield from self._wait(left, command))
         assert type(command) is Call  # noqa: S101 - there are three kinds
         if self.options["in_thread"]:
-            return (yield from self._in_thread(left, command))
+            return (yield from self._in_thread(left, command, clock))
         ours = command.timeout is None or left < command.timeout
         if ours:
             command.timeout = left
@@ -228,39 +236,48 @@ class TimeoutPolicy(Policy):
         if command.timeout is not None and command.timeout <= left:
             return (yield command)
         answer = yield Await(command.future, left)
-        return answer if command.future.done() else None
+        if not command.future.done():
+            return None
+        # It may have come just as time was up: then its own answer is still to be had.
+        return answer if type(answer) is Returned else (yield Await(command.future))
 
     # -- sync functions -----------------------------------------------------
 
-    def _in_thread(self, left: float, call: Call) -> Generator[Command, Outcome, Outcome | None]:
-        done: Future[Outcome] = Future()
+    def _in_thread(self, left: float, call: Call, clock: Clock) -> Generator[Command, Outcome, Outcome | None]:
+        done: Future[None] = Future()
+        # What came of it, and when: a box that is empty by the next attempt, when the thread may be on its way out.
+        box: list[Any] = []
+        deadline = clock.monotonic() + left
         # With what the caller has in context variables: a service level, a logger's bindings.
         thread = threading.Thread(
             target=contextvars.copy_context().run,
-            args=(_work, call, done),
+            args=(_work, call, clock, box, done),
             name=f"timeout of {self.site.name}",
             # One that hangs must not keep the process from ending.
             daemon=True,
         )
-        thread.start()
         try:
-            answer = yield Await(done, left)
+            thread.start()
+            yield from self._wait(left, Await(done))
         finally:
             # Time is up, or the caller was interrupted.
             if not done.done():
-                self._left_behind = (*self._running(), thread)
-        if not done.done():
+                self._left_behind.difference_update(self._ended())
+                self._left_behind.add(thread)
+        if not box or box.pop() >= deadline:
             return None
-        return answer.value if type(answer) is Returned else answer
+        return box.pop()  # type: ignore[no-any-return]
 
-    def _running(self) -> tuple[threading.Thread, ...]:
-        return tuple(thread for thread in self._left_behind if thread.is_alive())
+    def _ended(self) -> list[threading.Thread]:
+        return [thread for thread in tuple(self._left_behind) if not thread.is_alive()]
 
     def abandoned(self) -> int:
         """
         Return how many threads were left behind and still run.
         """
-        return len(self._running()) if self._left_behind else 0
+        if self._left_behind:
+            self._left_behind.difference_update(self._ended())
+        return len(self._left_behind)
 
     def health(self) -> Mapping[str, Any] | None:
         """
@@ -276,15 +293,18 @@ class TimeoutPolicy(Policy):
         }
 
 
-def _work(call: Call, done: Future[Outcome]) -> None:
+def _work(call: Call, clock: Clock, box: list[Any], done: Future[None]) -> None:
     """
-    Make *call*, and put what came of it into *done*.
+    Make *call*, put what came of it, and when, into *box*, and say so.
     """
     try:
-        done.set_result(perform(call))
+        # In one step, and nothing of it in a variable here.
+        box += perform(call), clock.monotonic()
     except BaseException as error:  # noqa: BLE001 - it goes to whoever waits, without the two frames here
         traceback = error.__traceback__
         done.set_exception(error.with_traceback(traceback and traceback.tb_next and traceback.tb_next.tb_next))
+    else:
+        done.set_result(None)
 
 
 class TimeoutDecorator(Protocol):
