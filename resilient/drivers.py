@@ -153,22 +153,23 @@ def _await_future(command: Await, clock: Clock) -> Outcome:
     future, seconds = command.future, command.timeout
     try:
         if seconds is not None and clock is not SYSTEM_CLOCK:
-            _look_at_both(future, seconds, clock)
+            _look_at_both(future, seconds, clock, command.until)
             seconds = 0.0
         return Returned(future.result(seconds))
     except Exception as error:  # noqa: BLE001 - the plan decides about every Exception
         return Raised(_cleared(error))
 
 
-def _look_at_both(future: Future[Any], seconds: float, clock: Clock) -> None:
+def _look_at_both(future: Future[Any], seconds: float, clock: Clock, until: float | None) -> None:
     """
-    Wait until *future* is done, or *seconds* have passed: those of the machine, or those of *clock*.
+    Wait until *future* is done, *seconds* have passed, or *clock* stands at *until*; None: *seconds* from now.
 
     No clock can be asked to wake somebody who waits for a thread; one that tests move is looked at now and then.
     """
-    clocks = clock, SYSTEM_CLOCK
-    ends = [one.monotonic() + seconds for one in clocks]
-    while (left := min(end - one.monotonic() for one, end in zip(clocks, ends, strict=True))) > 0:
+    ends = SYSTEM_CLOCK.monotonic() + seconds
+    if until is None:
+        until = clock.monotonic() + seconds
+    while (left := min(ends - SYSTEM_CLOCK.monotonic(), until - clock.monotonic())) > 0:
         if wait((future,), min(left, _A_MOMENT)).done:
             return
 
@@ -202,6 +203,8 @@ async def _limited(call: Call, seconds: float, clock: Clock) -> Outcome:
     answer = await within(started.value, seconds, clock)  # type: ignore[union-attr]  # it has not raised
     if answer is None:
         call.expired = True
+        # Until this task is suspended once more, its event loop holds the cancellation, and with it the call's frames.
+        await SYSTEM_CLOCK.asleep(0.0)
         return Raised(TimeoutError(f"it took longer than {seconds:g} s"))
     return answer
 

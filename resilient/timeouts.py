@@ -193,12 +193,12 @@ class TimeoutPolicy(Policy):
                 # What is below has seen it; here it would keep the failed call's frames.
                 answer = None
                 left = deadline - clock.monotonic()
-                if left <= 0:
-                    # What was about to begin has not.
+                if left <= 0 and type(command) is not Await:
+                    # What was about to begin has not. What is awaited has.
                     began, op.attempts = False, attempts
                     break
                 began = op.attempts > attempts
-                answer = yield from self._within(left, command, clock)
+                answer = yield from self._within(left, deadline, command, clock)
                 if answer is None:
                     break
         finally:
@@ -211,9 +211,11 @@ class TimeoutPolicy(Policy):
             op.record(outcome)
         return outcome
 
-    def _within(self, left: float, command: Command, clock: Clock) -> Generator[Command, Outcome, Outcome | None]:
+    def _within(
+        self, left: float, deadline: float, command: Command, clock: Clock
+    ) -> Generator[Command, Outcome, Outcome | None]:
         """
-        Have *command* done in *left* seconds; None: time is up.
+        Have *command* done in *left* seconds, which end at *deadline*; None: time is up.
         """
         if type(command) is Sleep:
             # A wait that takes all of it leaves nothing for what comes after.
@@ -221,10 +223,10 @@ class TimeoutPolicy(Policy):
             answer = yield Sleep(left) if cut_off else command
             return None if cut_off else answer
         if type(command) is Await:
-            return (yield from self._wait(left, command))
+            return (yield from self._wait(left, deadline, command))
         assert type(command) is Call  # noqa: S101 - there are three kinds
         if self.options["in_thread"]:
-            return (yield from self._in_thread(left, command, clock))
+            return (yield from self._in_thread(left, deadline, command, clock))
         ours = command.timeout is None or left < command.timeout
         if ours:
             command.timeout = left
@@ -232,22 +234,25 @@ class TimeoutPolicy(Policy):
         return None if ours and command.expired else answer
 
     @staticmethod
-    def _wait(left: float, command: Await) -> Generator[Command, Outcome, Outcome | None]:
-        if command.timeout is not None and command.timeout <= left:
+    def _wait(left: float, deadline: float, command: Await) -> Generator[Command, Outcome, Outcome | None]:
+        ends, limit = (command.timeout, left) if command.until is None else (command.until, deadline)
+        if ends is not None and ends <= limit:
             return (yield command)
-        answer = yield Await(command.future, left)
-        if not command.future.done():
+        future = command.future
+        answer = yield Await(future, max(left, 0.0), deadline)
+        if not future.done():
             return None
         # It may have come just as time was up: then its own answer is still to be had.
-        return answer if type(answer) is Returned else (yield Await(command.future))
+        return answer if type(answer) is Returned else (yield Await(future))
 
     # -- sync functions -----------------------------------------------------
 
-    def _in_thread(self, left: float, call: Call, clock: Clock) -> Generator[Command, Outcome, Outcome | None]:
+    def _in_thread(
+        self, left: float, deadline: float, call: Call, clock: Clock
+    ) -> Generator[Command, Outcome, Outcome | None]:
         done: Future[None] = Future()
         # What came of it, and when: a box that is empty by the next attempt, when the thread may be on its way out.
         box: list[Any] = []
-        deadline = clock.monotonic() + left
         # With what the caller has in context variables: a service level, a logger's bindings.
         thread = threading.Thread(
             target=contextvars.copy_context().run,
@@ -258,7 +263,7 @@ class TimeoutPolicy(Policy):
         )
         try:
             thread.start()
-            yield from self._wait(left, Await(done))
+            yield from self._wait(left, deadline, Await(done))
         finally:
             # Time is up, or the caller was interrupted.
             if not done.done():

@@ -13,7 +13,7 @@ import structlog
 
 from resilient import Registry
 from resilient.testing import FakeClock
-from tests.harness import Colour
+from tests.harness import Colour, Hanging
 
 
 def pytest_collection_finish():
@@ -53,6 +53,16 @@ def registry(clock):
     Return a registry on that clock.
     """
     return Registry(clock=clock)
+
+
+@pytest.fixture
+def hanging(colour, clock):
+    """
+    Return what makes functions whose calls hang; at the end all are let go.
+    """
+    maker = Hanging(colour, clock)
+    yield maker
+    maker.let_go.set()
 
 
 @pytest.fixture

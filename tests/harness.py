@@ -15,9 +15,10 @@ import sys
 import threading
 from datetime import UTC, datetime
 
+import anyio
 import pytest
 
-from resilient import circuit, degradable, fallback_chain, recoverable, retry
+from resilient import circuit, degradable, fallback_chain, recoverable, retry, timeout
 from resilient.errorinfo import ErrorCategory, ErrorInfo, ErrorSeverity
 from resilient.events import RetryScheduled
 from resilient.testing import capture_events
@@ -271,3 +272,64 @@ def in_fork(work):
         os.waitpid(child, 0)
         os.close(reader)
     return text
+
+
+class Hang:
+    """
+    In a `script`: a call that hangs.
+
+    Args:
+        seconds: What it moves the clock by, where it is sync: nobody else would.
+    """
+
+    def __init__(self, seconds=0.0):
+        self.seconds = seconds
+
+
+class Hanging:
+    """
+    Makes functions of one colour some of whose calls hang until they are let go, or cancelled.
+
+    Args:
+        colour: Theirs.
+        clock: A clock for tests.
+    """
+
+    def __init__(self, colour, clock):
+        self.colour = colour
+        self.clock = clock
+        self.let_go = threading.Event()
+        self.cleaned = []
+
+    def of(self, *outcomes):
+        """
+        Return a function that does what *outcomes* say, as `script` does; ``fn.calls()`` tells how often it was called.
+        """
+        play = script(*outcomes)
+
+        def work(*args, **kwargs):
+            outcome = play()
+            if isinstance(outcome, Hang):
+                self.clock.advance(outcome.seconds)
+                self.let_go.wait(PATIENCE)
+                return "late"
+            return outcome
+
+        async def awork(*args, **kwargs):
+            outcome = play()
+            if isinstance(outcome, Hang):
+                try:
+                    await anyio.sleep_forever()
+                finally:
+                    self.cleaned.append(True)
+            return outcome
+
+        fn = awork if self.colour.is_async else work
+        fn.calls = lambda: play.calls
+        return fn
+
+    def limit(self, seconds, **options):
+        """
+        Return ``@timeout(seconds)`` as this colour takes it.
+        """
+        return timeout(seconds, in_thread=not self.colour.is_async, **options)

@@ -102,14 +102,17 @@ class Await:
 
     Args:
         future: What to wait for; it is never cancelled from here.
-        timeout: Seconds to wait at most; None: no limit.
+        timeout: Seconds to wait at most, as the machine counts them; None: no limit.
+        until: When that is on the registry's clock, in monotonic seconds; None: *timeout* from when the wait begins.
+            A sync wait ends at whichever comes first.
     """
 
-    __slots__ = ("future", "timeout")
+    __slots__ = ("future", "timeout", "until")
 
-    def __init__(self, future: Future[Any], timeout: float | None = None) -> None:
+    def __init__(self, future: Future[Any], timeout: float | None = None, until: float | None = None) -> None:
         self.future: Future[Any] = future
         self.timeout: float | None = timeout
+        self.until: float | None = until
 
 
 class Returned:
