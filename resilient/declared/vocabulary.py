@@ -5,7 +5,7 @@ What a declaration may say, by kind: the decorators' option tables, as a file wr
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import resilient.timeouts  # noqa: F401 - its kind is one that a file may give
@@ -152,12 +152,17 @@ def check_together(kind: str, table: Mapping[str, Any]) -> Problems:
     known = row_names(table_of(kind))
     written: dict[str, str] = {}
     values: dict[str, Any] = {}
+    wrong: list[str] = []
     for name, value in table.items():
         option = known.get(name)
-        if option is not None and not problems_of(option, value):
-            written[option.name] = name
-            values[option.name] = value if form(option).objects else option.check(value)
-    return [(_key(sentence, written), sentence) for sentence in _together(kind, values)]
+        if option is None:
+            continue
+        if problems_of(option, value):
+            wrong.append(option.name)
+            continue
+        written[option.name] = name
+        values[option.name] = value if form(option).objects else option.check(value)
+    return [(_key(sentence, written), sentence) for sentence in _together(kind, values, wrong)]
 
 
 def _table(kind: str, value: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -165,13 +170,16 @@ def _table(kind: str, value: Mapping[str, Any]) -> Mapping[str, Any]:
     return value if table is None else table
 
 
-def _together(kind: str, given: Mapping[str, Any]) -> list[str]:
+def _together(kind: str, given: Mapping[str, Any], wrong: Collection[str] = ()) -> list[str]:
     if kind == "circuit":
         return circuit.check_together(given)
     if kind == "retry":
         return retry_options.check_together(given) + _too_short(given)
     if kind in ADDED:
-        return table_of(kind).missing(given) or ADDED[kind].check_together(given)
+        if table_of(kind).missing(given):
+            # What is there, and cannot be meant, is not missing.
+            return table_of(kind).missing({**given, **dict.fromkeys(wrong)})
+        return ADDED[kind].check_together(given)
     return []
 
 
