@@ -1,22 +1,42 @@
 """
 Faults 1 to 4: Ctrl-C and its kind (1, 2), cancellation under asyncio (3), and under trio and anyio (4).
+
+Each without a limit of time, and below and above one that is far away.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
+import os
 import signal
+import sys
+import threading
+import traceback
 import types
 
 import anyio
 import pytest
 import trio
 
-from resilient import Fallback, Registry, circuit, degradable, fallback_chain, recoverable, retry
+from resilient import (
+    CallTimeoutError,
+    Fallback,
+    Registry,
+    circuit,
+    degradable,
+    fallback_chain,
+    recoverable,
+    retry,
+    timeout,
+)
 from resilient.events import AttemptFailed, OperationFailed, RetryScheduled
 from resilient.testing import FakeClock
-from tests.harness import Colour, script, stack, state
+from tests.harness import PATIENCE, Colour, caught, run_threads, script, stack, state
+
+limits = pytest.mark.parametrize("limited", [False, True], ids=["no limit", "limits"])
+pytestmark = pytest.mark.filterwarnings("ignore:.*@timeout above:resilient.PolicyOrderWarning")
 
 # -- rows 1, 2: what is no Exception --------------------------------------------------
 
@@ -38,7 +58,14 @@ class Interrupted(FakeClock):
         raise self.error
 
     async def asleep(self, seconds):
+        if seconds >= FAR:
+            # Not a wait of the call's: somebody else looks whether its limit is reached.
+            await super().asleep(seconds)
         raise self.error
+
+
+FAR = 50.0
+"""Seconds: a limit that is not reached."""
 
 
 PLACES = ["attempt", "second attempt", "probe", "wait", "predicate", "on_result", "playbook", "shared step", "fallback"]
@@ -57,7 +84,7 @@ def paused(fn):
     return work
 
 
-def interrupted(colour, where, error):
+def interrupted(colour, where, error, *, limited=False):
     """
     Return a registry, a stack that *error* hits in one place, and its function.
     """
@@ -72,7 +99,9 @@ def interrupted(colour, where, error):
     first = {"attempt": [error], "probe": [error], "second attempt": [ConnectionError(), error], "on_result": []}
     first["paused attempt"] = [error]
     work = script(*first[where], "done") if where in first else script(ConnectionError())
-    fn = circuit("c", success_threshold=1, **here)(colour.of(work) if where != "paused attempt" else paused(work))
+    fn = colour.of(work) if where != "paused attempt" else paused(work)
+    limit = functools.partial(timeout, in_thread=not colour.is_async, **here)
+    fn = circuit("c", success_threshold=1, **here)(limit(FAR)(fn) if limited else fn)
     options = {"predicate": {"on": stop}, "on_result": {"on_result": stop}}.get(where, {})
     fn = retry(max_attempts=2, initial_delay=1.0 if where == "wait" else 0.0, **options, **here)(fn)
     fn = recoverable(max_runs=1, **here)(fn)
@@ -82,7 +111,7 @@ def interrupted(colour, where, error):
     failing = script(ConnectionError())
     chains = {"fallback": [stop], "second fallback": [failing, stop], "when": [Fallback(failing, when=stop)]}
     fn = fallback_chain(*chains.get(where, [failing]), **here)(fn)
-    fn = degradable(rules={"quality": lambda value, _level: value}, **here)(fn)
+    fn = degradable(rules={"quality": lambda value, _level: value}, **here)(limit(2 * FAR)(fn) if limited else fn)
     if where == "probe":
         registry.circuits["c"].state = "half_open"
     if where == "listener":
@@ -90,11 +119,11 @@ def interrupted(colour, where, error):
     return registry, fn, work
 
 
-def check_interrupted(colour, where, error):
+def check_interrupted(colour, where, error, *, limited=False):
     """
     Check that *error* leaves at once, and nothing is left behind.
     """
-    registry, fn, work = interrupted(colour, where, error)
+    registry, fn, work = interrupted(colour, where, error, limited=limited)
     told = []
     registry.on(told.append, OperationFailed)
     with pytest.raises(type(error)) as raised:
@@ -113,12 +142,13 @@ def check_interrupted(colour, where, error):
     return registry, fn, work
 
 
+@limits
 @pytest.mark.parametrize("where", PLACES)
-def test_row_01_ctrl_c_leaves_at_once(colour, where):
+def test_row_01_ctrl_c_leaves_at_once(colour, where, limited):
     """
     ``KeyboardInterrupt`` is itself, unwrapped, from wherever it hits; nothing is called after it.
     """
-    check_interrupted(colour, where, KeyboardInterrupt())
+    check_interrupted(colour, where, KeyboardInterrupt(), limited=limited)
 
 
 def test_row_01_a_real_signal_in_a_probe(colour, registry, interruptible):
@@ -141,29 +171,32 @@ def test_row_01_a_real_signal_in_a_probe(colour, registry, interruptible):
     assert state(registry)["state"] == "closed"
 
 
+@limits
 @pytest.mark.parametrize("where", PLACES)
 @pytest.mark.parametrize("kind", [SystemExit, GeneratorExit, Stop])
-def test_row_02_what_is_no_exception_leaves_at_once(colour, where, kind):
+def test_row_02_what_is_no_exception_leaves_at_once(colour, where, kind, limited):
     """
     ``SystemExit``, ``GeneratorExit`` and a framework's own: as Ctrl-C.
     """
-    check_interrupted(colour, where, kind("leave"))
+    check_interrupted(colour, where, kind("leave"), limited=limited)
 
 
+@limits
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, GeneratorExit, Stop])
-def test_row_02_what_is_no_exception_leaves_after_a_pause(kind):
+def test_row_02_what_is_no_exception_leaves_after_a_pause(kind, limited):
     """
     Nor does it matter that its coroutine has been suspended before.
     """
-    check_interrupted(Colour("async"), "paused attempt", kind("leave"))
+    check_interrupted(Colour("async"), "paused attempt", kind("leave"), limited=limited)
 
 
+@limits
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, GeneratorExit, Stop])
-def test_row_02_the_next_caller_gets_the_permit_of_an_interrupted_probe(colour, kind):
+def test_row_02_the_next_caller_gets_the_permit_of_an_interrupted_probe(colour, kind, limited):
     """
     Its call is a probe that closes the circuit.
     """
-    registry, fn, work = check_interrupted(colour, "probe", kind("leave"))
+    registry, fn, work = check_interrupted(colour, "probe", kind("leave"), limited=limited)
 
     assert colour.call(fn) == "done"
     assert (state(registry)["state"], work.calls) == ("closed", 2)
@@ -212,7 +245,7 @@ class Stuck:
     An async stack of five decorators that waits for ever in one place.
     """
 
-    def __init__(self, where):
+    def __init__(self, where, *, limited=False):
         self.where = where
         self.reached = []
         self.finals = []
@@ -222,9 +255,12 @@ class Stuck:
             scope = "shared" if where == "shared step" else "call"
             step = registry.playbooks.step("network", name="stuck", before="retry_connection", scope=scope, timeout=1e6)
             step(self.hang)
+        work = timeout(1e7, registry=registry)(self.work) if limited else self.work
         self.fn = stack(
-            self.work, registry, self.hang, delay=1.0 if where == "wait" else 0.0, attempts=2 if where != "wait" else 3
+            work, registry, self.hang, delay=1.0 if where == "wait" else 0.0, attempts=2 if where != "wait" else 3
         )
+        if limited:
+            self.fn = timeout(1e8)(self.fn)
         if where == "probe":
             registry.circuits["c"].state = "half_open"
         if where == "wait":
@@ -260,12 +296,13 @@ class Stuck:
         assert failed == self.registry.analytics.total_errors
 
 
+@limits
 @pytest.mark.parametrize("where", STUCK)
-async def test_row_03_a_cancelled_task(where):
+async def test_row_03_a_cancelled_task(where, limited):
     """
     ``CancelledError`` arrives unchanged with its message; ``finally`` runs once, and the permit is free.
     """
-    stuck = Stuck(where)
+    stuck = Stuck(where, limited=limited)
     task = asyncio.create_task(stuck.fn())
     await stuck.until_stuck()
     task.cancel("enough")
@@ -277,12 +314,13 @@ async def test_row_03_a_cancelled_task(where):
     stuck.check()
 
 
+@limits
 @pytest.mark.parametrize("where", STUCK)
-async def test_row_03_a_timeout_around(where):
+async def test_row_03_a_timeout_around(where, limited):
     """
     ``asyncio.timeout`` around the call ends in its own TimeoutError, and leaves no cancellation behind.
     """
-    stuck = Stuck(where)
+    stuck = Stuck(where, limited=limited)
     loop = asyncio.get_running_loop()
 
     async def limited():
@@ -298,12 +336,13 @@ async def test_row_03_a_timeout_around(where):
     stuck.check()
 
 
+@limits
 @pytest.mark.parametrize("where", STUCK)
-async def test_row_03_a_sibling_fails(where):
+async def test_row_03_a_sibling_fails(where, limited):
     """
     In a TaskGroup the sibling's error is the only one.
     """
-    stuck = Stuck(where)
+    stuck = Stuck(where, limited=limited)
 
     async def sibling():
         await stuck.until_stuck()
@@ -357,12 +396,13 @@ async def test_row_03_a_cancelled_waiter_leaves_a_shared_step_to_the_others():
     assert stuck.fn.resilience.stats().failures == 0
 
 
+@limits
 @pytest.mark.parametrize("where", STUCK)
-def test_row_04_a_trio_cancel_scope(where):
+def test_row_04_a_trio_cancel_scope(where, limited):
     """
     The scope swallows what it has cancelled, and nothing is counted.
     """
-    stuck = Stuck(where)
+    stuck = Stuck(where, limited=limited)
     scopes = []
 
     async def run():
@@ -382,13 +422,14 @@ def test_row_04_a_trio_cancel_scope(where):
     stuck.check()
 
 
+@limits
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 @pytest.mark.parametrize("where", STUCK)
-def test_row_04_an_anyio_cancel_scope(where, backend):
+def test_row_04_an_anyio_cancel_scope(where, backend, limited):
     """
     The same through anyio, on both of its backends.
     """
-    stuck = Stuck(where)
+    stuck = Stuck(where, limited=limited)
     scopes = []
 
     async def run():
@@ -422,3 +463,97 @@ def test_row_04_waits_and_retries_run_on_either_backend(backend, clock, registry
 
     assert anyio.run(fn, backend=backend) == "done"
     assert (work.calls, clock.monotonic()) == (3, 3.0)
+
+
+# -- rows 1, 3, 48: limits of their own --------------------------------------------------
+
+
+def stack_of(thread):
+    """
+    Return the names of the functions that *thread* is in.
+    """
+    return [frame.name for frame in traceback.extract_stack(sys._current_frames()[thread.ident])]  # noqa: SLF001 - the documented way to another thread's frames
+
+
+def test_row_01_a_real_signal_while_the_caller_waits_for_a_thread(registry, interruptible):
+    """
+    Ctrl-C leaves at once, the thread is counted as left behind, and the circuit's permit is free.
+    """
+    let_go = threading.Event()
+
+    def hang():
+        while "_await_future" not in stack_of(threading.main_thread()):
+            let_go.wait(0.001)
+        os.kill(os.getpid(), signal.SIGINT)
+        let_go.wait(PATIENCE)
+
+    fn = circuit("c", success_threshold=1, registry=registry)(timeout(60, in_thread=True)(hang))
+    registry.circuits["c"].state = "half_open"
+    try:
+        error = caught(fn)
+        frames = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+
+        assert type(error) is KeyboardInterrupt
+        assert sum("/resilient/" in name for name in frames) == 2
+        assert fn.resilience.policies[1].abandoned() == 1
+        assert registry.circuits["c"].can_execute()
+        assert fn.resilience.stats().failures == 0
+    finally:
+        let_go.set()
+
+
+def test_row_48_a_limited_function_runs_on_two_loops_in_two_threads_at_once():
+    """
+    Each loop's limit is its own, on the machine's clock.
+    """
+    both = threading.Barrier(2, timeout=PATIENCE)
+    ended = []
+
+    @timeout(0.01, registry=Registry())
+    async def fn():
+        both.wait()
+        await asyncio.Event().wait()
+
+    def run():
+        ended.append(type(caught(asyncio.run, fn())))
+
+    run_threads(run, run)
+
+    assert ended == [CallTimeoutError, CallTimeoutError]
+
+
+def test_row_48_a_limited_function_runs_on_one_loop_after_the_other(registry):
+    """
+    ``asyncio.run`` many times, with trio in between: nothing of one loop is kept for the next.
+    """
+
+    @timeout(5, registry=registry)
+    async def fn(fails):
+        if fails:
+            await anyio.sleep_forever()
+        await anyio.lowlevel.checkpoint()
+        return "done"
+
+    for _ in range(10):
+        for backend in ("asyncio", "trio"):
+            assert type(caught(anyio.run, fn, True, backend=backend)) is CallTimeoutError
+            assert anyio.run(fn, False, backend=backend) == "done"
+
+
+def test_row_48_a_limit_holds_where_tasks_begin_at_once(registry):
+    """
+    Under Python's eager tasks, too.
+    """
+    if not hasattr(asyncio, "eager_task_factory"):
+        pytest.skip("Python 3.12 has them")
+
+    @timeout(5, registry=registry)
+    async def fn():
+        await asyncio.Event().wait()
+
+    async def main():
+        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+        with pytest.raises(CallTimeoutError):
+            await asyncio.create_task(fn())
+
+    asyncio.run(main())

@@ -16,9 +16,9 @@ from contextlib import suppress
 
 import pytest
 
-from resilient import CircuitBreakerOpenError, circuit, fallback_chain, retry
+from resilient import CallTimeoutError, CircuitBreakerOpenError, circuit, fallback_chain, retry
 from resilient.events import AttemptFailed, CallSucceeded
-from tests.harness import PATIENCE, Colour, in_thread, script, stack, state
+from tests.harness import PATIENCE, Colour, Hang, in_thread, script, stack, state
 from tests.workshop import EXPECTED, Workshop, locks
 
 needs_timers = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no interval timers on this platform")
@@ -62,6 +62,28 @@ def test_row_09_a_stack_that_calls_itself(colour, registry, mode, error):
     assert type(result) is error if error else result == 10
     assert fn.resilience.stats().calls == 11
     assert bool(error) == registry.analytics.total_errors
+
+
+def test_row_09_a_limited_function_that_calls_itself(colour, registry, hanging):
+    """
+    Each call has its own limit; one that hangs at the bottom ends them all, and nothing stays locked.
+    """
+    work = hanging.of(Hang(5))
+
+    def down(depth):
+        return down.again(depth - 1) if depth else work()
+
+    async def adown(depth):
+        return await (down.again(depth - 1) if depth else work())
+
+    fn = down.again = circuit("c", failure_threshold=50, registry=registry)(
+        hanging.limit(5)(adown if colour.is_async else down)
+    )
+    error = in_thread(colour.call, fn, 8)
+
+    assert type(error) is CallTimeoutError
+    assert (fn.resilience.stats().calls, work.calls()) == (9, 1)
+    assert registry.circuits["c"].can_execute()
 
 
 def test_row_09_endless_recursion_is_a_recursion_error(registry, monkeypatch):

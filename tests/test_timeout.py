@@ -39,7 +39,6 @@ from resilient.testing import capture_events, disabled, inject, ok
 from resilient.timeouts import AbandonedThreadsError
 from tests.harness import Hang, Tensor, caught, script, state
 
-
 # -- the limit of one attempt --------------------------------------------------
 
 
@@ -254,7 +253,7 @@ def test_a_total_limit_cuts_off_a_recovery_step(colour, clock, registry, hanging
     """
     The call is over, and the next one may recover.
     """
-    step = hanging.of(Hang(5), True)  # noqa: FBT003 - a script's outcome
+    step = hanging.of(Hang(5), True)
     registry.playbooks.step("network", name="hangs", before="retry_connection", scope=scope, timeout=600)(step)
     work = hanging.of(ConnectionError(), ConnectionError(), "done")
     fn = hanging.limit(5)(recoverable(registry=registry)(work))
@@ -290,7 +289,7 @@ def test_the_limit_of_a_step_holds_below_a_longer_one(colour, clock, registry):
 
 @pytest.mark.parametrize(("inner", "outer", "whose"), [(2, 5, 2), (5, 2, 2), (3, 3, 3)])
 @pytest.mark.filterwarnings("ignore::resilient.PolicyOrderWarning")
-def test_of_two_limits_the_shorter_ends_the_call(colour, clock, registry, hanging, inner, outer, whose):
+def test_of_two_limits_the_shorter_ends_the_call(colour, clock, registry, hanging, inner, outer, whose):  # noqa: PLR0917 - fixtures
     """
     Its seconds are in the error.
     """
@@ -323,7 +322,7 @@ def test_attempts_and_everything_may_both_be_limited(colour, clock, registry, ha
 
 
 @pytest.mark.parametrize(("inner", "outer", "whose"), [(2, 5, "inner"), (5, 2, "outer")])
-def test_functions_within_one_another_have_each_their_own(colour, clock, registry, hanging, inner, outer, whose):
+def test_functions_within_one_another_have_each_their_own(colour, clock, registry, hanging, inner, outer, whose):  # noqa: PLR0917 - fixtures
     """
     The inner one's error is an error like any other to the outer one.
     """
@@ -379,7 +378,7 @@ def test_an_outcome_tells_of_it(colour, registry, hanging):
 
 
 ERRORS = [CallTimeoutError("m:f", 2.5), AbandonedThreadsError("m:f", 16)]
-COPIES = [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))]  # noqa: S301 - our own bytes
+COPIES = [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))]
 
 
 @pytest.mark.parametrize("make", COPIES)
@@ -455,9 +454,7 @@ def test_what_a_failed_attempt_held_is_free_before_the_next(colour, registry, ha
         refs.append(weakref.ref(tensor))
         await pause()
 
-    fn = retry(max_attempts=3, initial_delay=0, registry=registry)(
-        hanging.limit(5)(hang if hangs else colour.of(fail))
-    )
+    fn = retry(max_attempts=3, initial_delay=0, registry=registry)(hanging.limit(5)(hang if hangs else colour.of(fail)))
     colour.outcome(fn)
 
     assert seen == [[], [], []]
@@ -488,7 +485,7 @@ def test_it_goes_on_whatever_can_be_called(colour, registry, hanging):
 
             @limit
             @staticmethod
-            async def over():
+            async def over() -> object:
                 return await work()
 
             async def __call__(self):
@@ -508,7 +505,7 @@ def test_it_goes_on_whatever_can_be_called(colour, registry, hanging):
 
             @limit
             @staticmethod
-            def over():
+            def over() -> object:
                 return work()
 
             def __call__(self):
@@ -575,14 +572,18 @@ WHERE = "@timeout on tests.test_timeout:"
     [
         (
             lambda: timeout(5)(sync),
-            f"{WHERE}sync: tests.test_timeout:sync is sync, and a thread cannot be stopped; give what it calls a"
-            " timeout of its own, as in requests.get(url, timeout=30), make it async, or let the thread be left"
-            " behind with in_thread=True",
+            (
+                f"{WHERE}sync: tests.test_timeout:sync is sync, and a thread cannot be stopped; give what it calls a"
+                " timeout of its own, as in requests.get(url, timeout=30), make it async, or let the thread be left"
+                " behind with in_thread=True"
+            ),
         ),
         (
             lambda: timeout(5, in_thread=True)(asynchronous),
-            f"{WHERE}asynchronous: in_thread=True is for sync functions, and tests.test_timeout:asynchronous is async:"
-            " it is cancelled where it is; leave it out",
+            (
+                f"{WHERE}asynchronous: in_thread=True is for sync functions, and tests.test_timeout:asynchronous is"
+                " async: it is cancelled where it is; leave it out"
+            ),
         ),
         (
             lambda: timeout(5, max_abandoned=3)(sync),
@@ -690,7 +691,14 @@ def test_an_order_that_cannot_work_is_warned_about(registry, guards, sentence):
         lambda one: [timeout(9, registry=one), retry, circuit("c"), timeout(5)],
         lambda one: [timeout(9, registry=one), retry, circuit("c")],
         lambda one: [timeout(9, registry=one), recoverable, retry],
-        lambda one: [degradable(steps=lambda steps, _: steps, registry=one), fallback_chain(sync), timeout(9), recoverable, retry, timeout(5)],
+        lambda one: [
+            degradable(steps=lambda steps, _: steps, registry=one),
+            fallback_chain(sync),
+            timeout(9),
+            recoverable,
+            retry,
+            timeout(5),
+        ],
     ],
 )
 def test_an_order_that_works_is_not_warned_about(registry, guards):
