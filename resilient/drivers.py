@@ -196,17 +196,21 @@ async def _limited(call: Call, seconds: float, clock: Clock) -> Outcome:
 
     Whoever swallows the cancellation has its result, or its error, count.
     """
-    started = perform(call)
-    if type(started) is Raised or not hasattr(type(started.value), "__await__"):  # type: ignore[union-attr]
-        return started
-    within = _trio_within if runs_on_trio() else _asyncio_within
-    answer = await within(started.value, seconds, clock)  # type: ignore[union-attr]  # it has not raised
-    if answer is None:
-        call.expired = True
-        # Until this task is suspended once more, its event loop holds the cancellation, and with it the call's frames.
-        await SYSTEM_CLOCK.asleep(0.0)
-        return Raised(TimeoutError(f"it took longer than {seconds:g} s"))
-    return answer
+    answer: Any = perform(call)
+    try:
+        if type(answer) is Raised or not hasattr(type(answer.value), "__await__"):
+            return answer  # type: ignore[no-any-return]
+        within = _trio_within if runs_on_trio() else _asyncio_within
+        answer = await within(answer.value, seconds, clock)
+        if answer is not None:
+            return answer  # type: ignore[no-any-return]
+    finally:
+        # As in `run`: an error kept here would keep itself.
+        answer = None
+    call.expired = True
+    # Until this task is suspended once more, its event loop holds the cancellation, and with it the call's frames.
+    await SYSTEM_CLOCK.asleep(0.0)
+    return Raised(TimeoutError(f"it took longer than {seconds:g} s"))
 
 
 async def _outcome(awaitable: Awaitable[Any]) -> Outcome:
@@ -251,10 +255,9 @@ async def _trio_within(awaitable: Awaitable[Any], seconds: float, clock: Clock) 
         scope.deadline = trio.current_time() + seconds
     else:
         trio.lowlevel.spawn_system_task(end)
-    answer = None
     try:
         with scope:
-            answer = await _outcome(awaitable)
+            return await _outcome(awaitable)
+        return None
     finally:
         watching.cancel()
-    return answer
