@@ -35,6 +35,7 @@ from resilient.policies.fallback import ENTRY_OPTIONS, FALLBACK_OPTIONS
 from resilient.policies.recovery import RECOVERY_OPTIONS
 from resilient.registry import swap_default
 from resilient.testing import FakeClock
+from resilient.timeouts import TimeoutPolicy
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -181,6 +182,7 @@ DEFAULTS = {
     "retry": lambda: from_table(RETRY_OPTIONS),
     "circuit": lambda: from_table(CIRCUIT_OPTIONS),
     "recoverable": lambda: from_table(RECOVERY_OPTIONS),
+    "timeout": lambda: from_table(TimeoutPolicy.table),
     "fallback_chain": lambda: from_table(FALLBACK_OPTIONS),
     "Fallback": lambda: from_table(ENTRY_OPTIONS),
     "degradable": lambda: {**from_table(decorators._DEGRADE_OPTIONS), ("rules",): None},  # noqa: SLF001 - the table is no API, its truth is

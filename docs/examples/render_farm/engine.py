@@ -4,6 +4,9 @@ The engine's policies, as decorators: what to do about a farm that fails.
 What the functions do is in `docs/examples/render_farm/plain_engine.py`, and
 those know nothing of policies. Take the decorators away (``fn.__wrapped__``)
 and each function here still does its work too, as long as nothing fails.
+
+A server that hangs is cut off by ``@timeout`` where the function is async. No
+thread can be stopped: the sync functions' HTTP client has a timeout of its own.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from docs.examples.render_farm import plain_engine
 from docs.examples.render_farm.plain_engine import house_look, still_card, title_card
-from resilient import DegradationLevel, circuit, degradable, fallback_chain, recoverable, retry, scale
+from resilient import DegradationLevel, circuit, degradable, fallback_chain, recoverable, retry, scale, timeout
 
 if TYPE_CHECKING:
     from docs.examples.render_farm.plain_engine import Clients, Look, RenderOrder, Take
@@ -32,6 +35,7 @@ def fetch_look(clients: Clients, scene: str) -> Look:
 
 @retry(max_attempts=2, initial_delay=0.1, max_delay=0.5)
 @circuit("sketchpad", failure_threshold=3, open_for=1.0, success_threshold=1)
+@timeout("1.8s")
 async def sketch(clients: Clients, order: RenderOrder) -> Take:
     """
     Ask the small server for one coarse frame.
@@ -44,6 +48,7 @@ async def sketch(clients: Clients, order: RenderOrder) -> Take:
 @recoverable
 @retry(max_attempts=3, initial_delay=0.1, max_delay=0.6)
 @circuit("renderers", failure_threshold=9, open_for=1.0, success_threshold=2, ignore="memory")
+@timeout("1.8s")
 async def render_shot(clients: Clients, order: RenderOrder) -> Take:
     """
     Ask a renderer for a batch of frames.

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Told", "call_bare", "call_guarded", "play_bare", "play_resilient"]
 
-# A hanging server costs this much before a caller gives it up.
+# A hanging server costs this much before a caller gives it up that has no @timeout, or is sync.
 _TIMEOUT = httpx.Timeout(2.0, connect=0.5)
 _AT_ONCE = 3
 # Shots come in at this pace, in seconds, so that a dead server does not take the whole film with it in no time.
