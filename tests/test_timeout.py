@@ -7,7 +7,10 @@ from __future__ import annotations
 import ast
 import copy
 import functools
+import os
 import pickle
+import sys
+import textwrap
 import traceback
 import warnings
 import weakref
@@ -37,7 +40,7 @@ from resilient.errors import ResilientError
 from resilient.events import AttemptFailed, OperationFailed, RetriesExhausted, RetryScheduled
 from resilient.testing import capture_events, disabled, inject, ok
 from resilient.timeouts import AbandonedThreadsError
-from tests.harness import Hang, Tensor, caught, script, state
+from tests.harness import Hang, Tensor, caught, python, script, state
 
 # -- the limit of one attempt --------------------------------------------------
 
@@ -526,6 +529,32 @@ def test_without_policies_there_is_no_limit(colour, clock, registry, hanging):
         assert colour.call(fn) == "done"
 
     assert fn.resilience.stats().attempts == 1
+
+
+def test_the_variable_switches_limits_off(colour):
+    """
+    Under ``RESILIENT_DISABLED=1`` a sync function runs on its caller's thread, an async one for as long as it takes.
+    """
+    code = """
+        import asyncio, threading
+        from resilient import timeout
+
+        @timeout(0.001, in_thread=True)
+        def sync():
+            return threading.current_thread() is threading.main_thread()
+
+        @timeout(0.001)
+        async def asynchronous():
+            await asyncio.sleep(0.01)
+            return True
+
+        print(sync() if %r == "sync" else asyncio.run(asynchronous()))
+    """ % ("async" if colour.is_async else "sync")
+    out, _ = python(
+        "-c", textwrap.dedent(code), env={"PYTHONPATH": os.pathsep.join(sys.path), "RESILIENT_DISABLED": "1"}
+    )
+
+    assert out == "True\n"
 
 
 def test_injected_outcomes_go_through_it(colour, registry, hanging):
