@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextvars
 import threading
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from resilient.policy import (
     UNSET,
@@ -98,7 +98,7 @@ class TimeoutPolicy(Policy):
 
     __slots__ = ("_left_behind", "options", "site")
 
-    table = OptionTable(
+    table: ClassVar[OptionTable] = OptionTable(
         "timeout",
         Option(
             "seconds", seconds(zero=False), UNSET, "seconds that the call may take, a timedelta, or a text like '30s'"
@@ -116,7 +116,7 @@ class TimeoutPolicy(Policy):
             "with in_thread: threads left behind and still running from which on calls are refused",
         ),
     )
-    positional = ("seconds",)
+    positional: ClassVar[tuple[str, ...]] = ("seconds",)
     every_call = True
     passes_rejections = True
 
