@@ -7,7 +7,8 @@ health; the tutorial in ``docs/`` begins with three lines.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+# Not from typing: ``python -m resilient`` gets here while modules of the working folder still come first.
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from resilient.analytics.recorder import ErrorAnalytics

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from resilient import events
 from resilient.callers import warn_caller
 from resilient.events import CallRejected, OperationFailed
-from resilient.logs import hook_failed, know, log_event, wanted
+from resilient.logs import hook_failed, know, load_structlog, log_event, wanted
 from resilient.outbox import Outbox
 
 if TYPE_CHECKING:
@@ -114,8 +114,7 @@ class Delivery:
         listeners = self.listeners.get(type(event), ())
         if wanted(type(event)):
             # Before the clock is read: the first entry would import it, and the log pass for slow.
-            import structlog  # noqa: F401  # pyright: ignore[reportUnusedImport]
-
+            load_structlog()
             listeners = (*listeners, log_event)
         for listener in listeners:
             began = clock.monotonic()

@@ -46,6 +46,7 @@ from resilient.text import cut, safe_repr, safe_str, type_name
 
 if TYPE_CHECKING:
     from datetime import datetime
+    from types import ModuleType
 
 __all__ = [
     "LEVELS",
@@ -55,6 +56,7 @@ __all__ = [
     "hook_failed",
     "keys",
     "know",
+    "load_structlog",
     "log_event",
     "wanted",
 ]
@@ -270,9 +272,18 @@ def hook_failed(hook: str, error: Exception, at: datetime) -> None:
         log_event(HookFailed(at=at, hook=hook, error_type=type_name(error), error_message=safe_str(error), where=where))
 
 
-def _structlogger() -> Any:
+@functools.cache
+def load_structlog() -> ModuleType:
+    """
+    Import structlog, once: what a program calls structlog later may be a module of its own.
+    """
     import structlog
 
+    return structlog
+
+
+def _structlogger() -> Any:
+    structlog = load_structlog()
     if not structlog.is_configured():
         # By default structlog prints to stdout, where no library has any business.
         return _standard_logger()
@@ -284,8 +295,7 @@ def _structlogger() -> Any:
 
 @functools.cache
 def _standard_logger() -> Any:
-    import structlog
-
+    structlog = load_structlog()
     render_line = structlog.processors.LogfmtRenderer(bool_as_flag=False)
 
     def render(logger: Any, method: str, entry: Any) -> tuple[tuple[str], dict[str, Any]]:

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 import wrapt
 
 from resilient.command import program as programs
+from resilient.command.apart import make_way
 from resilient.command.governor import Governor
+from resilient.command.spawned import begin
 from resilient.registry import default_registry
 from resilient.weaving import weave
 
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
     from resilient.command.program import Program
 
-__all__ = ["follow"]
+__all__ = ["follow", "prepare"]
 
 _CHILD = "__mp_main__"
 
@@ -43,7 +45,7 @@ class _Message:
         self.policies = policies
 
     def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
-        return _begin, (self.policies,)
+        return begin, (self.policies,)
 
 
 def follow(policies: Path) -> None:
@@ -66,9 +68,12 @@ def follow(policies: Path) -> None:
     wrapt.register_post_import_hook(loaded, "multiprocessing.spawn")
 
 
-def _begin(policies: str) -> None:
+def prepare(policies: str) -> None:
     """
     Weave in a child, and see to it that the program is loaded governed.
+
+    Args:
+        policies: The file of policies.
     """
     from multiprocessing import spawn
 
@@ -79,6 +84,8 @@ def _begin(policies: str) -> None:
     state: Any = spawn
 
     def load(program: Program) -> None:
+        if not sys.flags.safe_path:
+            make_way(sys.path[0])
         main = types.ModuleType(_CHILD)
         state.old_main_modules.append(sys.modules["__main__"])
         sys.modules["__main__"] = sys.modules[_CHILD] = main

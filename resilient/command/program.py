@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import wrapt
 
+from resilient.command.apart import make_way
 from resilient.command.rewriting import parse, rewrite
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ def by_path(path: str) -> Program:
     if pkgutil.get_importer(path) is not None:
         folder = str(Path(path).absolute())
         # A folder or zip file is searched for its __main__ even where Python was asked not to look there.
+        make_way(folder)
         if sys.flags.safe_path:
             sys.path.insert(0, folder)
         else:
@@ -109,6 +111,7 @@ def by_name(name: str) -> Program:
 def _enter(folder: str) -> None:
     # In place of the command's own. Where Python was asked not to put one there (-P, -I), the first is another's.
     if not sys.flags.safe_path:
+        make_way(folder)
         sys.path[0] = folder
 
 
