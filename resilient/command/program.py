@@ -8,6 +8,7 @@ import builtins
 import importlib.machinery
 import os
 import pkgutil
+import re
 import runpy
 import sys
 import types
@@ -36,6 +37,9 @@ __all__ = [
 ]
 
 _MAIN = "__main__"
+
+# A source that says how it is to be read: by its first bytes, or by a comment on one of the first two lines.
+_DECLARED = re.compile(rb"\xef\xbb\xbf|(?:[ \t\f]*(?:#.*)?\n)?[ \t\f]*#.*?coding[:=][ \t]*[-\w.]")
 
 
 class NotFound(Exception):  # noqa: N818 - what was asked for is not there; nothing has gone wrong
@@ -213,15 +217,42 @@ def _compiled(program: Program, wanted: Callable[[str], bool]) -> types.CodeType
         assert program.code is not None  # noqa: S101 - one of the two is there
         return program.code
     try:
+        if program.attributes["__spec__"] is None:
+            _refuse_unreadable(program.source, program.file)
         tree = parse(program.source, program.file)
         rewrite(tree, wanted)
         # The tree even where nothing was changed: one way for all programs.
         code: types.CodeType = compile(tree, program.file, "exec", dont_inherit=True)
-    except (SyntaxError, ValueError) as error:
+    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         # Whoever wrote it looks for its place in the program, and not in what compiles it.
         raise error.with_traceback(None) from None
     return code
 
 
-LAUNCH = (execute.__code__, _compiled.__code__)
+def _refuse_unreadable(source: bytes, file: str) -> None:
+    """
+    Refuse what Python refuses when it reads a program from its file, and not, or in other words, when it compiles one.
+
+    Raises:
+        SyntaxError: The source holds null bytes, or what is no UTF-8 and declared as nothing else.
+    """
+    null = source.find(0)
+    if not _DECLARED.match(source):
+        try:
+            source[: null if null >= 0 else None].decode()
+        except UnicodeDecodeError as error:
+            at = f"in file {file} on line {_line(source, error.start)}"
+            byte = f"'\\x{source[error.start]:02x}'"
+            remedy = "but no encoding declared; see https://peps.python.org/pep-0263/ for details"
+            raise SyntaxError(f"Non-UTF-8 code starting with {byte} {at}, {remedy}") from None
+    if null >= 0:
+        before = source[source.rfind(b"\n", 0, null) + 1 : null].decode(errors="replace")
+        raise SyntaxError("source code cannot contain null bytes", (file, _line(source, null), None, before))
+
+
+def _line(source: bytes, at: int) -> int:
+    return source.count(b"\n", 0, at) + 1
+
+
+LAUNCH = (module.__code__, execute.__code__, _compiled.__code__, _refuse_unreadable.__code__)
 """What stands on the stack between the command line and the program."""

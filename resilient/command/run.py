@@ -54,6 +54,10 @@ def act(arguments: argparse.Namespace) -> int:
     except programs.NotFound as error:
         say(str(error))
         return error.status
+    except BaseException:
+        # The program, or a package around it, cannot be loaded.
+        told_without_us(*programs.LAUNCH)
+        raise
     programs.prepare(program, main)
     governor = Governor(registry)
     governor.install()
