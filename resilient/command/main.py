@@ -34,6 +34,7 @@ examples:
 
 Functions are named module:qualname in the file, and those of the program itself __main__:qualname, or by the name of
 its file (render:make_frame). Options for resilient come before the program; all that follows it is the program's own.
+The program - is read from standard input.
 The exit status is the program's; 2 where the file or the program cannot be used, 1 with --strict where a program that
 went well leaves a pattern that matched nothing, or a function that its policies cannot be put on.
 """

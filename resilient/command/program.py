@@ -1,5 +1,5 @@
 """
-A program, found and run as Python itself finds and runs it: ``program.py``, a folder or zip file, ``-m module``.
+A program, found and run as Python itself does: ``program.py``, a folder or zip file, ``-``, ``-m module``.
 """
 
 from __future__ import annotations
@@ -83,6 +83,9 @@ def by_path(path: str) -> Program:
     Raises:
         NotFound: There is none.
     """
+    if path == "-":
+        _enter("")
+        return _standard_input()
     if pkgutil.get_importer(path) is not None:
         folder = str(Path(path).absolute())
         # A folder or zip file is searched for its __main__ even where Python was asked not to look there.
@@ -140,6 +143,27 @@ def script(path: str) -> Program:
         source, code = None, kind(_MAIN, path).get_code(_MAIN)
     attributes = {"__package__": None, "__spec__": None, "__loader__": kind(_MAIN, file), "__cached__": None}
     return Program(file, source, code, attributes)
+
+
+def _standard_input() -> Program:
+    """
+    Read the program from standard input, to its end.
+
+    Raises:
+        NotFound: Somebody sits there, and waits for a prompt.
+    """
+    if sys.stdin is not None and sys.stdin.isatty():
+        raise NotFound(
+            "'-' reads the program from a file or a pipe, and runs no prompt on a terminal; try < program.py", 2
+        )
+    attributes = {
+        "__package__": None,
+        "__spec__": None,
+        "__loader__": importlib.machinery.BuiltinImporter,
+        "__cached__": None,
+    }
+    # Where it is closed, Python finds an empty program.
+    return Program("<stdin>", b"" if sys.stdin is None else sys.stdin.buffer.read(), None, attributes)
 
 
 class _NotFoundByPython(Exception):  # noqa: N818 - as NotFound
