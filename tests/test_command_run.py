@@ -169,6 +169,36 @@ PROGRAMS = {
         print("main")
         sys.exit(5)
     """,
+    "gone while it runs": """
+        import os
+
+        os.unlink(__file__)
+        def f():
+            raise ValueError("no film")
+        f()
+    """,
+    "exit of a thread": """
+        import sys, threading
+
+        def worker():
+            sys.exit(3)
+        thread = threading.Thread(target=worker)
+        thread.start()
+        thread.join()
+        print("on")
+    """,
+    "examples in docstrings": """
+        import doctest
+
+        def double(x):
+            '''
+            >>> double(2)
+            4
+            '''
+            return 2 * x
+
+        print(doctest.testmod())
+    """,
     "a generator and a class": """
         from dataclasses import dataclass
 
@@ -194,6 +224,7 @@ def test_a_program_ends_as_it_does_without(folder, text):
     place = folder({"program.py": text})
 
     expected = ended(start(place, "program.py", "one", "--two"))
+    place = folder({"program.py": text})
     assert ended(governed(place, "program.py", "one", "--two")) == expected
 
 
