@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import threading
 from inspect import Parameter, Signature
 from reprlib import recursive_repr
 from typing import TYPE_CHECKING, Any, cast
@@ -145,6 +146,22 @@ _METHODS: Mapping[str, Any] = {
     "__setstate__": _setstate,
 }
 _SIGNED = _Signed()
+_making = threading.local()
+
+
+class _Frozen:
+    """
+    What `dataclasses` is told when it asks whether a base is frozen: it is, but for the classes that are made here.
+
+    A plain dataclass may then derive from one of these. One made here is not frozen to `dataclasses`, which would
+    compile methods of its own for it, and refuse it below a base that is.
+    """
+
+    def __bool__(self) -> bool:
+        return not getattr(_making, "now", False)
+
+
+_FROZEN = _Frozen()
 
 if TYPE_CHECKING:
     # To them it is the real one: its options have to be given, and are then true.
@@ -162,6 +179,12 @@ else:
                     setattr(kind, name, method)
             if kind.__init__ is _init:
                 kind.__signature__ = _SIGNED
-            return dataclasses.dataclass(init=False, repr=False, eq=False, slots=True, kw_only=kw_only)(kind)
+            _making.now = True
+            try:
+                made = dataclasses.dataclass(init=False, repr=False, eq=False, slots=True, kw_only=kw_only)(kind)
+            finally:
+                _making.now = False
+            made.__dataclass_params__.frozen = _FROZEN
+            return made
 
         return make

@@ -216,3 +216,24 @@ def test_the_signature_is_that_of_a_dataclass(made, real):
     assert [one.kind for one in ours.parameters.values()] == [one.kind for one in theirs.parameters.values()]
     assert next(iter(ours.parameters.values())) == next(iter(theirs.parameters.values()))
     assert not hasattr(made.__new__(made), "__signature__")
+
+
+@pytest.mark.parametrize("options", [{}, {"slots": True}])
+def test_a_plain_dataclass_may_derive_from_it(options):
+    """
+    A user's own ``@dataclass(frozen=True)`` works below a light one, and one that is not frozen is refused.
+    """
+
+    @dataclasses.dataclass(frozen=True, kw_only=True, **options)
+    class Own(Light):
+        what: str
+
+    made = Own(1, what="x")
+
+    assert (made.left, made.what, made) == (1, "x", Own(1, what="x"))
+    assert copy.copy(made) == copy.deepcopy(made) == made
+    assert dataclasses.replace(made, what="y").what == "y"
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        made.what = "y"
+    with pytest.raises(TypeError, match="cannot inherit non-frozen dataclass from a frozen one"):
+        dataclasses.dataclass(type("Loose", (Light,), {}))
