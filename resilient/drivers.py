@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from resilient.clock import SYSTEM_CLOCK, runs_on_trio
 from resilient.policies.base import Await, Call, Command, Outcome, Plan, Raised, Returned, Sleep, traceback_of
+from resilient.policies.options import describe
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -96,7 +97,7 @@ def run(plan: Plan, clock: Clock) -> Outcome:
                 clock.sleep(command.seconds)
                 answer = _DONE
             else:
-                answer = _await_future(command, clock)  # type: ignore[arg-type]
+                answer = _await_future(_awaited(command), clock)
     except BaseException as error:  # noqa: BLE001 - raised again by the caller, two frames higher
         return Raised(_cleared(error))
     finally:
@@ -134,7 +135,7 @@ async def arun(plan: Plan, clock: Clock) -> Outcome:
                 await clock.asleep(command.seconds)
                 answer = _DONE
             else:
-                answer = await _aawait_future(command)  # type: ignore[arg-type]
+                answer = await _aawait_future(_awaited(command))
     except BaseException as error:  # noqa: BLE001 - raised again by the caller, two frames higher
         return Raised(_cleared(error))
     finally:
@@ -144,6 +145,17 @@ async def arun(plan: Plan, clock: Clock) -> Outcome:
 
 
 _DONE = Returned(None)
+
+
+def _awaited(command: object) -> Await:
+    """
+    Return *command*, which is neither a call nor a sleep, if it is one at all.
+    """
+    if type(command) is not Await:
+        msg = f"a plan has yielded {describe(command)}; yield a Call, a Sleep or an Await"
+        raise TypeError(msg)
+    return command
+
 
 # Seconds between two looks at a clock that tests move.
 _A_MOMENT = 0.001

@@ -16,7 +16,8 @@ from resilient.errors import CallRejectedError
 from resilient.events import AttemptFailed, CallSucceeded, OperationFailed, OperationRecovered
 from resilient.levels import DegradationLevel
 from resilient.logs import wanted
-from resilient.policies.base import Call, Outcome, Plan, Raised
+from resilient.policies.base import Call, Outcome, Plan, Raised, Returned
+from resilient.policies.options import describe
 from resilient.surroundings import Key, Surroundings, mark, marked, surroundings
 from resilient.text import safe_str, type_name
 
@@ -258,9 +259,15 @@ class Operation:
             else:
                 # Ctrl-C, cancellation and their kind are neither failure nor success.
                 counts.add(self, failed=False, recovered=False)
-        else:
+        elif type(outcome) is Returned:
             counts.add(self, failed=False, recovered=self.failures > 0)
             self._returned()
+        else:
+            kinds = " ".join(f"@{one.kind}" for one in self.policies)
+            msg = (
+                f"a plan of {kinds} on {self.function} has returned {describe(outcome)}; return a Returned or a Raised"
+            )
+            return self.finish(Raised(TypeError(msg)))
         return outcome
 
     def _failed(self, outcome: Raised) -> None:
