@@ -58,6 +58,7 @@ __all__ = [
     "know",
     "load_structlog",
     "log_event",
+    "plain",
     "wanted",
 ]
 
@@ -211,16 +212,16 @@ def _values(event: Event) -> dict[str, Any]:
             continue
         if isinstance(value, ErrorInfo):
             told = (value.error_type, value.error_message, value.category, value.severity)
-            values.update(zip(_ERROR_KEYS, map(_plain, told), strict=True))
+            values.update(zip(_ERROR_KEYS, map(plain, told), strict=True))
         elif name == "changes" and isinstance(event, RecoveryRun):
             # The values before and after are arguments of the user's call.
-            values["changed"] = _plain(sorted(value))
+            values["changed"] = plain(sorted(value))
         else:
-            values[_RENAMED.get(name, name)] = _plain(value)
+            values[_RENAMED.get(name, name)] = plain(value)
     return values
 
 
-def _plain(value: object) -> Any:
+def plain(value: object) -> Any:
     """
     Return *value* as JSON has it, with safe texts.
     """
@@ -232,9 +233,9 @@ def _plain(value: object) -> Any:
         # JSON knows neither infinity nor NaN.
         return value if math.isfinite(value) else str(value)
     if isinstance(value, Mapping):
-        return {str(_plain(key)): _plain(one) for key, one in value.items()}
+        return {str(plain(key)): plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
+        return [plain(one) for one in value]
     return readable(cut(value) if isinstance(value, str) else safe_repr(value))
 
 

@@ -67,7 +67,10 @@ class Pipeline(Stack):
         self._renew_locks()
         self.counts.renew_lock(self._lock)
         for policy in self.policies:
-            policy.after_fork()
+            try:
+                policy.after_fork()
+            except Exception as error:  # noqa: BLE001 - others wait for their locks
+                self.hub.report(f"after_fork of {policy.kind}", error)
 
     def __del__(self) -> None:
         hub = getattr(self, "hub", None)

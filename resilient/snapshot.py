@@ -14,15 +14,17 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from resilient.control.signals import INSTALL_HINT
 from resilient.levels import DegradationLevel
 from resilient.light import dataclass
+from resilient.logs import plain
 from resilient.policies.circuit import CircuitState
 from resilient.redaction import readable
-from resilient.text import cut
+from resilient.text import cut, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from resilient.breaker import CircuitBreaker
     from resilient.chain import FallbackChain
+    from resilient.policies.policy import Policy
     from resilient.registry import Registry
 
 __all__ = ["HealthSnapshot", "take_snapshot"]
@@ -244,20 +246,27 @@ def _checks(registry: Registry) -> dict[str, dict[str, Any]]:
 
 def _policies(registry: Registry) -> dict[str, dict[str, Any]]:
     told = (
-        (f"{policy.kind} of {name}", check)
+        (what, check)
         for name, one in registry.functions.items()
         for policy in one.policies
-        if (check := policy.health()) is not None
+        if (check := _health(policy, what := f"{policy.kind} of {name}", registry)) is not None
     )
-    return _by_name(told, _check)
+    return _by_name(told, lambda check: check)
 
 
-def _check(check: Mapping[str, Any]) -> dict[str, Any]:
+def _health(policy: Policy, what: str, registry: Registry) -> dict[str, Any] | None:
     """
-    Return what a policy has told, with a status that there is.
+    Return what *policy* tells of itself, JSON-ready, with a status that there is; one that cannot tell is warned of.
     """
-    status = check.get("status")
-    return {**check, "status": status if status in _STATUSES else "warn"}
+    try:
+        told = policy.health()
+        check = None if told is None else plain(dict(told))
+    except Exception as error:  # noqa: BLE001 - it may be a user's own
+        registry.hub.report(f"health of {what}", error)
+        return {"status": "warn", "error": type_name(error)}
+    if check is None:
+        return None
+    return {**check, "status": check.get("status") if check.get("status") in _STATUSES else "warn"}
 
 
 def _circuit(breaker: CircuitBreaker) -> dict[str, Any]:
