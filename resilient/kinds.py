@@ -4,13 +4,17 @@ Every kind of policy that there is: the order in which they stand, and the class
 
 from __future__ import annotations
 
+import inspect
+import keyword
+import threading
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from resilient.delivery import add_event
 from resilient.errors import PolicyError
 from resilient.events import Event
-from resilient.policies.options import OptionTable, describe
+from resilient.forks import survives_fork
+from resilient.policies.options import OptionTable, Unset, describe
 from resilient.policies.policy import Policy
 
 if TYPE_CHECKING:
@@ -27,6 +31,22 @@ _LOUD = ("debug", "info", "warning", "error")
 
 _added: dict[str, type[Policy]] = {}
 _order: tuple[str, ...] = _FIRST
+
+
+class _Adding:
+    """
+    Lets one kind be added after the other: threads may import the modules of two at once.
+    """
+
+    def __init__(self) -> None:
+        self._renew_locks()
+        survives_fork(self)
+
+    def _renew_locks(self) -> None:
+        self.lock: threading.RLock = threading.RLock()
+
+
+_adding = _Adding()
 
 ADDED: Mapping[str, type[Policy]] = MappingProxyType(_added)
 """The policies whose class says all that there is to know of their kind, by kind."""
@@ -49,16 +69,17 @@ def add(policy: type[Policy]) -> None:
         PolicyError: With everything about it that cannot be meant.
     """
     global _order  # noqa: PLW0603 - replaced whole, read without a lock
-    problems = _problems(policy)
-    if problems:
-        where = f"policy {getattr(policy, '__qualname__', type(policy).__name__)}"
-        raise PolicyError(where, problems)
-    _added[policy.kind] = policy
-    order = [kind for kind in _order if kind != policy.kind]
-    order.insert(len(order) if policy.above is None else order.index(policy.above), policy.kind)
-    _order = tuple(order)
-    for kind in policy.events:
-        add_event(kind)
+    with _adding.lock:
+        problems = _problems(policy)
+        if problems:
+            where = f"policy {getattr(policy, '__qualname__', type(policy).__name__)}"
+            raise PolicyError(where, problems)
+        _added[policy.kind] = policy
+        order = [kind for kind in _order if kind != policy.kind]
+        order.insert(len(order) if policy.above is None else order.index(policy.above), policy.kind)
+        _order = tuple(order)
+        for kind in policy.events:
+            add_event(kind)
 
 
 def _problems(policy: Any) -> list[str]:
@@ -67,21 +88,51 @@ def _problems(policy: Any) -> list[str]:
     table = getattr(policy, "table", None)
     if not isinstance(table, OptionTable):
         return [f"table must be an OptionTable of its options, got {describe(table)}"]
-    problems: list[str] = []
-    kind, other = policy.kind, _added.get(policy.kind)
-    if not (kind.isidentifier() and kind == kind.lower()) or kind in _TAKEN:
-        problems.append(f"kind must be a name in lower case, as in 'bulkhead', got {describe(kind)}")
-    elif kind in _FIRST or (other is not None and _name(other) != _name(policy)):
+    kinds = [kind for kind in _order if kind != policy.kind]
+    problems = _kind_problems(policy)
+    if policy.above is not None and policy.above not in kinds:
+        problems.append(f"above must be one of {', '.join(kinds)} or None, got {describe(policy.above)}")
+    if not inspect.isgeneratorfunction(inspect.unwrap(policy.plan)):
+        problems.append(f"plan must be a generator function, without async, got {describe(policy.plan)}")
+    problems += _option_problems(policy, table)
+    if isinstance(policy.events, tuple):
+        problems += [problem for one in policy.events for problem in _event_problems(one)]
+    else:
+        problems.append(f"events must be a tuple of classes, as in (Full,), got {describe(policy.events)}")
+    return problems
+
+
+def _kind_problems(policy: type[Policy]) -> list[str]:
+    kind: Any = policy.kind
+    if not (isinstance(kind, str) and kind.isidentifier() and kind == kind.lower()) or kind in _TAKEN:
+        return [f"kind must be a name in lower case, as in 'bulkhead', got {describe(kind)}"]
+    if kind != policy.table.kind:
+        return [f"kind must be that of its table, {policy.table.kind!r}, got {describe(kind)}; leave it out"]
+    other = _added.get(kind)
+    if kind in _FIRST or (other is not None and _name(other) != _name(policy)):
         whose = "this library's own" if other is None else f"that of {_name(other)}"
-        problems.append(f"kind {kind!r} is {whose}; give it another name")
-    if policy.above is not None and policy.above not in _order:
-        problems.append(f"above must be one of {', '.join(_order)} or None, got {describe(policy.above)}")
+        return [f"kind {kind!r} is {whose}; give it another name"]
+    return []
+
+
+def _option_problems(policy: type[Policy], table: OptionTable) -> list[str]:
+    problems = [
+        f"{name!r} cannot be an option's name; give it one that can be a parameter's, and not 'registry'"
+        for option in table.options.values()
+        for name in (option.name, *option.aliases)
+        if name == "registry" or not name.isidentifier() or keyword.iskeyword(name)
+    ]
+    names: Any = policy.positional
+    if not isinstance(names, tuple):
+        return [*problems, f"positional must be a tuple of options, as in ('max_calls',), got {describe(names)}"]
+    unknown = [name for name in names if name not in table.options]
     problems += [
         f"positional names {name!r}, which is none of its options; it has {', '.join(table.options) or 'none'}"
-        for name in policy.positional
-        if name not in table.options
+        for name in unknown
     ]
-    problems += [problem for one in policy.events for problem in _event_problems(one)]
+    required = [isinstance(table.options[name].default, Unset) for name in names if name not in unknown]
+    if required != sorted(required, reverse=True):
+        problems.append("positional must name the options that have to be given before those that need not be")
     return problems
 
 

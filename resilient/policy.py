@@ -146,7 +146,8 @@ def _by_position(policy: type[Policy], args: tuple[Any, ...], options: Mapping[s
 
 def _documented(policy: type[Policy]) -> str:
     rows = (f"    {option.name}: {option.help}" for option in policy.table.options.values())
-    about = (inspect.getdoc(policy) or f"The policy {policy.kind}.").partition("\n\nArgs:")[0]
+    # Its own: `inspect.getdoc` would give that of `Policy` to a class without one.
+    about = inspect.cleandoc(policy.__doc__ or f"The policy {policy.kind}.").partition("\n\nArgs:")[0]
     return "\n".join([about, "", "Args:", *rows, "    registry: The function's registry; None: the default one."])
 
 

@@ -13,7 +13,7 @@ import structlog
 
 from resilient import Registry
 from resilient.testing import FakeClock
-from tests.harness import Colour, Hanging
+from tests.harness import Colour, Hanging, kinds_put_back
 
 
 def pytest_collection_finish():
@@ -73,6 +73,15 @@ def reports(registry, monkeypatch):
     found = []
     monkeypatch.setattr(registry.hub, "report", lambda what, error: found.append((what, type(error))))
     return found
+
+
+@pytest.fixture
+def own_kinds():
+    """
+    Take out again what kinds of policies a test adds: they are this process', and other tests know of none.
+    """
+    with kinds_put_back():
+        yield
 
 
 @pytest.fixture

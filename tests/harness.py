@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 import anyio
 import pytest
 
-from resilient import circuit, degradable, fallback_chain, recoverable, retry, timeout
+from resilient import circuit, degradable, delivery, fallback_chain, kinds, logs, recoverable, retry, timeout
 from resilient.errorinfo import ErrorCategory, ErrorInfo, ErrorSeverity
 from resilient.events import RetryScheduled
 from resilient.testing import capture_events
@@ -333,3 +333,21 @@ class Hanging:
         Return ``@timeout(seconds)`` as this colour takes it.
         """
         return timeout(seconds, in_thread=not self.colour.is_async, **options)
+
+
+@contextlib.contextmanager
+def kinds_put_back():
+    """
+    Take the kinds of policies that are added within this block, and their events, out again.
+    """
+    # Nobody but a test takes a kind back, so there is no way to.
+    tables = [kinds._added, logs._NAMES, logs._NUMBERS, logs._levels]  # noqa: SLF001 - as above
+    before = [dict(table) for table in tables]
+    order, known = kinds._order, delivery._known  # noqa: SLF001 - as above
+    try:
+        yield
+    finally:
+        for table, old in zip(tables, before, strict=True):
+            table.clear()
+            table.update(old)
+        kinds._order, delivery._known = order, known  # noqa: SLF001 - as above
