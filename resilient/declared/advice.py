@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from resilient.declared.model import Problem
 from resilient.declared.references import resolve
-from resilient.declared.vocabulary import references_in
+from resilient.declared.vocabulary import missing, references_in
 from resilient.declared.wording import dotted
 from resilient.errors import PolicyError
 
@@ -29,9 +29,10 @@ def advise(document: Document) -> tuple[Problem, ...]:
     """
     Return the advice that the declarations themselves give reason for; nothing is imported.
 
-    It is about a retry of everything, a retry of network errors without a circuit, and a policy that nothing uses.
+    It is about a retry of everything, a retry of network errors without a circuit, a policy that lacks what somebody
+    has to give, and one that nothing uses.
     """
-    return tuple(itertools.chain(_broad(document), _without_circuit(document), _unused(document)))
+    return tuple(itertools.chain(_broad(document), _without_circuit(document), _lacking(document), _unused(document)))
 
 
 def advise_imported(document: Document) -> tuple[Problem, ...]:
@@ -115,6 +116,14 @@ def _without_circuit(document: Document) -> Iterator[Problem]:
             " to it, or to what it extends"
         )
         yield Problem(rule.origin.where, f"{dotted(('functions', rule.pattern))}.retry", text)
+
+
+def _lacking(document: Document) -> Iterator[Problem]:
+    for rule in document.rules:
+        for kind, table in rule.declaration.kinds.items():
+            for sentence in () if table is None else missing(kind, table):
+                text = f"{sentence}; here it is not, so each function's decorator has to"
+                yield Problem(rule.origin.where, f"{dotted(('functions', rule.pattern))}.{kind}", text)
 
 
 def _unused(document: Document) -> Iterator[Problem]:

@@ -134,15 +134,20 @@ class _Builder:
             self.tables.wrong(("import",), f"must be an array of modules, got {type_of(names)}")
             return
         for at, name in enumerate(names):
-            if not isinstance(name, str) or not all(part.isidentifier() for part in name.split(".")):
-                self.tables.wrong(
-                    ("import", str(at)), f"must be a module, as in 'engine.policies', got {type_of(name)}"
-                )
-                continue
-            try:
-                imported(name)
-            except PolicyError as error:
-                self.tables.wrong(("import", str(at)), error.problems[0])
+            path = ("import", str(at))
+            if not isinstance(name, str):
+                self.tables.wrong(path, f"must be a module, as in 'engine.policies', got {type_of(name)}")
+            elif not all(part.isidentifier() for part in name.split(".")):
+                # Not what it is: a secret may have got into the wrong place.
+                self.tables.wrong(path, "is no module's name, which is like 'engine.policies'")
+            else:
+                self._import_one(path, name)
+
+    def _import_one(self, path: tuple[str, ...], name: str) -> None:
+        try:
+            imported(name)
+        except PolicyError as error:
+            self.tables.wrong(path, error.problems[0])
 
     def _section(self, name: str) -> dict[str, Any]:
         section = self.text.tables.get(name, {})

@@ -136,7 +136,8 @@ def _kind(kind: str) -> _Schema:
 
 
 def _about(policy: type[Policy]) -> str:
-    return (inspect.getdoc(policy) or "A policy.").partition("\n")[0]
+    # Its own: `inspect.getdoc` would give that of `Policy` to a class without one.
+    return inspect.cleandoc(policy.__doc__ or f"The policy {policy.kind}.").partition("\n")[0]
 
 
 def _table(options: OptionTable, *required: str) -> _Schema:

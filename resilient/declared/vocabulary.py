@@ -5,7 +5,7 @@ What a declaration may say, by kind: the decorators' option tables, as a file wr
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import resilient.timeouts  # noqa: F401 - its kind is one that a file may give
@@ -35,6 +35,7 @@ __all__ = [
     "expected",
     "first_of",
     "merge",
+    "missing",
     "references_in",
     "table_of",
     "to_spec",
@@ -142,27 +143,32 @@ def check_together(kind: str, table: Mapping[str, Any]) -> Problems:
     """
     Return which options of *table*, all that it inherits included, contradict each other.
 
-    Options that cannot be meant by themselves are left to `check`.
+    Options that cannot be meant by themselves are left to `check`. Where some are given, those that have to be are left
+    to `to_spec`: a decorator, or what lies below, may give them.
     """
     table = _table(kind, table)
     if kind == "degradable":
         return degrading.check_together(table)
     if kind == "fallback_chain":
         return falling_back.check_together(table)
-    known = row_names(table_of(kind))
+    options = table_of(kind)
+    known = row_names(options)
     written: dict[str, str] = {}
     values: dict[str, Any] = {}
-    wrong: list[str] = []
+    wrong = False
     for name, value in table.items():
         option = known.get(name)
         if option is None:
             continue
         if problems_of(option, value):
-            wrong.append(option.name)
+            wrong = True
             continue
         written[option.name] = name
         values[option.name] = value if form(option).objects else option.check(value)
-    return [(_key(sentence, written), sentence) for sentence in _together(kind, values, wrong)]
+    lacking = options.missing(values)
+    if lacking and (values or wrong):
+        return []
+    return [(_key(sentence, written), sentence) for sentence in lacking or _together(kind, values)]
 
 
 def _table(kind: str, value: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -170,17 +176,23 @@ def _table(kind: str, value: Mapping[str, Any]) -> Mapping[str, Any]:
     return value if table is None else table
 
 
-def _together(kind: str, given: Mapping[str, Any], wrong: Collection[str] = ()) -> list[str]:
+def _together(kind: str, given: Mapping[str, Any]) -> list[str]:
     if kind == "circuit":
         return circuit.check_together(given)
     if kind == "retry":
         return retry_options.check_together(given) + _too_short(given)
     if kind in ADDED:
-        if table_of(kind).missing(given):
-            # What is there, and cannot be meant, is not missing.
-            return table_of(kind).missing({**given, **dict.fromkeys(wrong)})
-        return ADDED[kind].check_together(given)
+        return table_of(kind).missing(given) or ADDED[kind].check_together(given)
     return []
+
+
+def missing(kind: str, given: Mapping[str, Any]) -> list[str]:
+    """
+    Return one sentence for each option of *kind* that has to be given, and is not.
+    """
+    table = table_of(kind)
+    known = row_names(table)
+    return table.missing({_plain(known, name): value for name, value in given.items()})
 
 
 def _too_short(given: Mapping[str, Any]) -> list[str]:
@@ -256,7 +268,7 @@ def _plain_spec(kind: str, table: Mapping[str, Any], base: Spec | None, where: s
     given = merge(kind, below, given)
     if not problems:
         # What the decorator said was checked by the decorator.
-        old = _together(kind, below)
+        old = [] if base is None else _together(kind, below)
         problems = [f"{kind}: {sentence}" for sentence in _together(kind, given) if sentence not in old]
     if problems:
         raise PolicyError(where, problems)
