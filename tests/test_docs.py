@@ -36,6 +36,7 @@ from resilient.policies.recovery import RECOVERY_OPTIONS
 from resilient.registry import swap_default
 from resilient.testing import FakeClock
 from resilient.timeouts import TimeoutPolicy
+from tests.harness import kinds_put_back
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -124,8 +125,9 @@ def offline_registry():
     level, handlers, propagate = log.level, log.handlers[:], log.propagate
     modules, path = set(sys.modules), sys.path[:]
     before = swap_default(Registry(clock=FakeClock(), rng=NoSpread()))
-    yield
-    unweave()
+    with kinds_put_back():
+        yield
+        unweave()
     swap_default(before)
     sys.path[:] = path
     for name in set(sys.modules) - modules:
