@@ -9,6 +9,8 @@ turn into a ``RuntimeError`` inside a generator.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import math
 import sys
 from concurrent.futures import wait
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -189,14 +191,30 @@ def _look_at_both(future: Future[Any], seconds: float, clock: Clock, until: floa
 async def _aawait_future(command: Await) -> Outcome:
     try:
         if runs_on_trio():
-            trio = sys.modules["trio"]
-            waiting = trio.to_thread.run_sync(command.future.result, command.timeout, abandon_on_cancel=True)
-            return Returned(await waiting)
+            return Returned(await _on_trio(command.future, command.timeout))
         # shield: a waiter that is cancelled or times out leaves the future to the others.
         waiter = asyncio.shield(asyncio.wrap_future(command.future))
         return Returned(await asyncio.wait_for(waiter, command.timeout))
     except Exception as error:  # noqa: BLE001 - the plan decides about every Exception
         return Raised(stripped(error))
+
+
+async def _on_trio(future: Future[Any], seconds: float | None) -> Any:
+    """
+    Wait for *future* in this trio task; no thread waits with it, for those are what others may need to get it done.
+    """
+    trio = sys.modules["trio"]
+    token, done = trio.lowlevel.current_trio_token(), trio.Event()
+
+    def tell(_future: Future[Any]) -> None:
+        # The run may have ended meanwhile: then nobody waits.
+        with contextlib.suppress(trio.RunFinishedError):
+            token.run_sync_soon(done.set)
+
+    future.add_done_callback(tell)
+    with trio.move_on_after(math.inf if seconds is None else seconds):
+        await done.wait()
+    return future.result(0.0)
 
 
 # -- calls with a limit --------------------------------------------------------

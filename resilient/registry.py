@@ -189,8 +189,8 @@ class Registry(Declaring, Shelves):
         for circuit in self.circuits.values():
             circuit.reset()
         for function in self.functions.values():
-            if function.aside is not None:
-                function.aside.reset()
+            for _, circuit in function.aside:
+                circuit.reset()
         for chain in self.chains.values():
             chain.reset()
         for pipeline in self.hub.pipelines():

@@ -53,7 +53,8 @@ class Resilience(Generic[P, R]):
         governed: Whether it is one that declarations speak of.
         in_force: The specs of its policies, outermost first: those of its decorators, and what is declared over them.
         declared: The declarations that they follow; None: none, or none yet.
-        aside: A circuit that a declaration has taken away while it was not closed; None: none.
+        aside: Circuits that declarations have taken away while they were not closed, the latest last, each with the
+            name that its spec gives.
     """
 
     __slots__ = (
@@ -82,7 +83,7 @@ class Resilience(Generic[P, R]):
         # Whether declarations speak of it, and those that it follows.
         self.governed: bool = True
         self.declared: Declarations | None = None
-        self.aside: CircuitBreaker | None = None
+        self.aside: tuple[tuple[str | None, CircuitBreaker], ...] = ()
         self.chosen: Registry | None = None
         self.linted: bool = False
         # A notebook cell or a reload that is run again means the same function.
@@ -168,6 +169,8 @@ class Resilience(Generic[P, R]):
                 functions.weak[name] = before
             raise
         self.registry = registry
+        # What lies aside is the other registry's.
+        self.aside = ()
         self.pipeline.name = name
         self.in_force, self.declared = specs, declared
         self.pipeline.install(policies, registry.hub)

@@ -283,21 +283,26 @@ class Shelves:
             if not breaker.used and name not in self._asked_for and self.circuits.kept.get(name) is breaker:
                 del self.circuits.kept[name]
 
-    def lay_aside(self, breaker: CircuitBreaker) -> bool:
+    def lay_aside(self, breaker: CircuitBreaker, *, own: bool) -> bool:
         """
         Forget a circuit that a declaration has taken away from the last one who went through it.
+
+        Args:
+            breaker: The circuit.
+            own: Whether it is a function's own, which nobody else can ask for.
 
         Returns:
             Whether it is to be held, for when it is given back: it is not closed.
         """
         name = breaker.name
-        shared = self.circuits.kept.get(name) is breaker
+        if breaker.used:
+            return False
         self.drop_circuit(breaker)
         # An own one would stay in sight until the collector comes by.
         self.circuits.forget(name, breaker)
-        if breaker.used or name in self.circuits or breaker.state is CircuitState.CLOSED:
+        if name in self.circuits or breaker.state is CircuitState.CLOSED:
             return False
-        if shared:
+        if not own:
             # Whoever names it next has it.
             self._aside[name] = breaker
         return True

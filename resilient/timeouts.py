@@ -8,6 +8,7 @@ import contextvars
 import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from weakref import WeakKeyDictionary
 
 from resilient.policy import (
     UNSET,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from resilient.policy import Command, Operation, Outcome, Plan, Site, Spec
     from resilient.registry import Registry
 
-__all__ = ["AbandonedThreadsError", "CallTimeoutError", "TimeoutDecorator", "TimeoutPolicy", "timeout"]
+__all__ = ["CallTimeoutError", "ThreadLimitError", "TimeoutDecorator", "TimeoutPolicy", "timeout"]
 
 
 class CallTimeoutError(ResilientError, TimeoutError):
@@ -65,25 +66,68 @@ class CallTimeoutError(ResilientError, TimeoutError):
         return type(self), (self.function, self.seconds), self.__dict__
 
 
-class AbandonedThreadsError(CallRejectedError):
+class ThreadLimitError(CallRejectedError):
     """
-    A call was not made, for too many earlier ones still hang in threads of their own.
+    A call was not made, for earlier ones take all the threads that there may be.
 
     Args:
         function: The function's name.
-        threads: How many threads were left behind.
+        threads: How many threads there may be.
+        abandoned: How many of them were left behind, and still hang.
     """
 
-    def __init__(self, function: str, threads: int) -> None:
-        super().__init__(function, threads)
+    def __init__(self, function: str, threads: int, abandoned: int) -> None:
+        super().__init__(function, threads, abandoned)
         self.function: str = function
         self.threads: int = threads
+        self.abandoned: int = abandoned
 
     def __str__(self) -> str:
         return (
-            f"{self.function} is not called: {self.threads} threads still hang in calls that @timeout gave up on; give"
-            " what it calls a timeout of its own, or allow more with max_abandoned="
+            f"{self.function} is not called: its calls take all of max_threads={self.threads}, and @timeout gave up"
+            f" on {self.abandoned} of them; give what it calls a timeout of its own, or allow more"
         )
+
+
+class _Threads:
+    """
+    The threads of one function, whatever becomes of its policies. Each step is one of a set's own: none is lost.
+    """
+
+    __slots__ = ("__weakref__", "_left_behind", "under_way")
+
+    def __init__(self) -> None:
+        # What stands for each call that is under way.
+        self.under_way: set[object] = set()
+        self._left_behind: set[threading.Thread] = set()
+
+    def leave_behind(self, thread: threading.Thread) -> None:
+        """
+        Count *thread* for as long as it runs.
+        """
+        self._left_behind.add(thread)
+
+    def abandoned(self) -> int:
+        """
+        Return how many threads were left behind and still run; after a fork, none does.
+        """
+        if self._left_behind:
+            self._left_behind.difference_update([one for one in tuple(self._left_behind) if not one.is_alive()])
+        return len(self._left_behind)
+
+
+_THREADS: WeakKeyDictionary[Any, _Threads] = WeakKeyDictionary()
+
+
+def _threads_of(fn: Any) -> _Threads:
+    """
+    Return the threads of *fn*: a policy with other options has to go on counting those that are there.
+    """
+    try:
+        return _THREADS.setdefault(fn, _Threads())
+    except TypeError:
+        # It cannot be a key.
+        return _Threads()
 
 
 class TimeoutPolicy(Policy):
@@ -96,7 +140,7 @@ class TimeoutPolicy(Policy):
     leaving it behind.
     """
 
-    __slots__ = ("_left_behind", "options", "site")
+    __slots__ = ("_threads", "options", "site")
 
     table: ClassVar[OptionTable] = OptionTable(
         "timeout",
@@ -110,10 +154,10 @@ class TimeoutPolicy(Policy):
             "whether a sync function is called in a thread of its own, which is left behind when time is up",
         ),
         Option(
-            "max_abandoned",
+            "max_threads",
             integer(minimum=1),
-            16,
-            "with in_thread: threads left behind and still running from which on calls are refused",
+            64,
+            "with in_thread: threads at once, those left behind included; further calls are refused",
         ),
     )
     positional: ClassVar[tuple[str, ...]] = ("seconds",)
@@ -123,18 +167,22 @@ class TimeoutPolicy(Policy):
     def __init__(self, options: Mapping[str, Any], site: Site) -> None:
         super().__init__(options, site)
         self.site: Site = site
-        # Those that have ended are dropped when somebody looks; after a fork, all have. Each step is one of a set's
-        # own, so nothing is lost between threads.
-        self._left_behind: set[threading.Thread] = set()
+        self._threads: _Threads = _threads_of(site.fn)
+
+    def after_fork(self) -> None:
+        """
+        Forget calls of threads that there are none of any more.
+        """
+        self._threads.under_way.clear()
 
     @classmethod
     def check_together(cls, given: Mapping[str, Any]) -> list[str]:
         """
         Return what has no meaning without a thread.
         """
-        if "max_abandoned" not in given or given.get("in_thread"):
+        if "max_threads" not in given or given.get("in_thread"):
             return []
-        return [f"max_abandoned={given['max_abandoned']} has nothing to count without in_thread=True; leave it out"]
+        return [f"max_threads={given['max_threads']} has nothing to count without in_thread=True; leave it out"]
 
     @classmethod
     def check_function(cls, given: Mapping[str, Any], name: str, *, is_async: bool) -> list[str]:
@@ -175,10 +223,22 @@ class TimeoutPolicy(Policy):
         """
         Run what is below, each of its commands with what is left of the time.
         """
-        abandoned = self.abandoned()
-        if abandoned >= self.options["max_abandoned"]:
-            op.rejected += 1
-            return Raised(AbandonedThreadsError(op.function, abandoned))
+        if not self.options["in_thread"]:
+            return (yield from self._limited(op, args, kwargs, inner))
+        threads, most, this = self._threads, self.options["max_threads"], object()
+        # First: of two at once, both see the other.
+        threads.under_way.add(this)
+        try:
+            if len(threads.under_way) + (abandoned := threads.abandoned()) > most:
+                op.rejected += 1
+                return Raised(ThreadLimitError(op.function, most, abandoned))
+            return (yield from self._limited(op, args, kwargs, inner))
+        finally:
+            threads.under_way.discard(this)
+
+    def _limited(
+        self, op: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any], inner: Callable[..., Plan]
+    ) -> Plan:
         clock, limit = op.clock, self.options["seconds"]
         deadline = clock.monotonic() + limit
         below = inner(op, args, kwargs)
@@ -267,22 +327,16 @@ class TimeoutPolicy(Policy):
         finally:
             # Time is up, or the caller was interrupted.
             if not done.done():
-                self._left_behind.difference_update(self._ended())
-                self._left_behind.add(thread)
+                self._threads.leave_behind(thread)
         if not box or box.pop() >= deadline:
             return None
         return box.pop()  # type: ignore[no-any-return]
 
-    def _ended(self) -> list[threading.Thread]:
-        return [thread for thread in tuple(self._left_behind) if not thread.is_alive()]
-
     def abandoned(self) -> int:
         """
-        Return how many threads were left behind and still run.
+        Return how many threads were left behind and still run, whatever policy has left them.
         """
-        if self._left_behind:
-            self._left_behind.difference_update(self._ended())
-        return len(self._left_behind)
+        return self._threads.abandoned()
 
     def health(self) -> Mapping[str, Any] | None:
         """
@@ -290,11 +344,11 @@ class TimeoutPolicy(Policy):
         """
         if not self.options["in_thread"]:
             return None
-        abandoned = self.abandoned()
+        abandoned = self._threads.abandoned()
         return {
             "status": "warn" if abandoned else "pass",
             "abandoned_threads": abandoned,
-            "max_abandoned": self.options["max_abandoned"],
+            "max_threads": self.options["max_threads"],
         }
 
 
@@ -322,7 +376,7 @@ class TimeoutDecorator(Protocol):
         seconds: float | timedelta | str,
         *,
         in_thread: bool = ...,
-        max_abandoned: int = ...,
+        max_threads: int = ...,
         registry: Registry | None = ...,
     ) -> Callable[[F], F]:
         """

@@ -871,3 +871,42 @@ class NoFileKnows(Broken):
 @breaks("files_say_the_same", "{} had become (@broken,)", make=replaced)
 class WasReplaced(Broken):
     pass
+
+
+@breaks("failures_are_survived", "8 calls after 100 failing ones")
+class LeaksOnFailure(Broken):
+    """
+    One with so many places, of which those of failures are never free again.
+    """
+
+    def __init__(self, options, site):
+        super().__init__(options, site)
+        self.places = list(range(60))
+
+    def plan(self, op, args, kwargs, inner):
+        if not self.places:
+            op.rejected += 1
+            return Raised(FullError(op.function))
+        place, outcome = self.places.pop(), None
+        try:
+            outcome = yield from inner(op, args, kwargs)
+            return outcome
+        finally:
+            if type(outcome) is not Raised:
+                self.places.append(place)
+
+
+@breaks("plans_below_run", "there were 1 attempts")
+class PassesBy(Broken):
+    """
+    One that calls the function itself, past what stands between.
+    """
+
+    def plan(self, op, args, kwargs, inner):
+        if len(op.policies) == 1:
+            return (yield from inner(op, args, kwargs))
+        op.attempts += 1
+        outcome = yield Call(op.fn, args, kwargs)
+        if type(outcome) is Raised:
+            op.attempt_failed(outcome)
+        return outcome

@@ -4,6 +4,7 @@ The battery of checks for any policy: ours and a user's own keep all promises, a
 
 from __future__ import annotations
 
+import enum
 import gc
 import operator
 import threading
@@ -26,7 +27,7 @@ from resilient import (
     scale,
     timeout,
 )
-from resilient.policy import OptionTable, decorator
+from resilient.policy import Option, OptionTable, decorator
 from resilient.testing.battery import calls as battery_calls
 from resilient.testing.battery import check as battery_check
 from resilient.testing.battery import policy_battery
@@ -106,7 +107,7 @@ OURS = {
     "recoverable": (recoverable, {}),
     "recoverable, once": (recoverable(playbook="memory", max_runs=1), {}),
     "timeout": (timeout(5), {"sync": False}),
-    "timeout, in a thread": (timeout("5s", in_thread=True, max_abandoned=4), {"asynchronous": False}),
+    "timeout, in a thread": (timeout("5s", in_thread=True, max_threads=4), {"asynchronous": False}),
 }
 
 
@@ -125,6 +126,7 @@ def test_our_policies_keep_all_promises(policy, check):
     check()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["degradable", "degradable, rules", "retry"])
 def test_our_policies_keep_all_promises_at_a_lowered_level(policy):
     """
@@ -138,12 +140,12 @@ def test_our_policies_keep_all_promises_at_a_lowered_level(policy):
 @pytest.mark.parametrize(
     ("policy", "options"),
     [
-        (Bulkhead, {}),
-        (Bulkhead, {"limit": 5}),
+        pytest.param(Bulkhead, {}, marks=pytest.mark.slow),
+        pytest.param(Bulkhead, {"limit": 5}, marks=pytest.mark.slow),
         (Bulkhead, {"limit": 1, "waits": True}),
-        (Bulkhead, {"limit": 2, "waits": True}),
-        (Audit, {}),
+        pytest.param(Bulkhead, {"limit": 2, "waits": True}, marks=pytest.mark.slow),
         (Audit, {"purpose": "law"}),
+        pytest.param(Audit, {}, marks=pytest.mark.slow),
         (Closed, {}),
     ],
 )
@@ -175,6 +177,41 @@ def test_a_broken_policy_fails_in_the_check_that_names_its_promise(make, check, 
     assert {plain(checks[name]) for name in found} == {check}
     assert all(text.startswith(checks[name].promise) for name, text in found.items())
     assert any(seen in text for text in found.values()), found
+
+
+class Tint(enum.Enum):
+    """
+    What only code can give.
+    """
+
+    RED = 1
+
+
+def tint(value):
+    """
+    Check for a `Tint`.
+    """
+    if not isinstance(value, Tint):
+        msg = "must be a Tint"
+        raise ValueError(msg)
+    return value
+
+
+class Painted(Closed):
+    """
+    A policy with such an option.
+    """
+
+    table = OptionTable("painted", Option("tint", tint, Tint.RED, "the colour"))
+
+
+def test_what_no_file_can_give_is_not_looked_for_in_one():
+    """
+    An option that takes no text, number or switch is left out of the check of files.
+    """
+    painted = decorator(Painted)
+
+    assert failures(policy_battery(painted(tint=Tint.RED))) == {}
 
 
 def test_each_promise_has_a_policy_that_breaks_it():

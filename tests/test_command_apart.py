@@ -122,8 +122,18 @@ def test_other_commands_are_made_of_their_own_modules(folder, question):
     assert "the program" not in out
 
 
-@pytest.mark.parametrize("name", ["difflib", "json", "pybreaker", "random", "redis", "secrets", "structlog", "wrapt"])
-@pytest.mark.parametrize("place", [".", "film"])
+# Of Python, of this library's dependencies, and of a dependency's own; the others, and elsewhere, are slow together.
+QUICK = {(".", "random"), (".", "wrapt"), ("film", "redis")}
+
+
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [
+        pytest.param(place, name, marks=() if (place, name) in QUICK else pytest.mark.slow)
+        for place in (".", "film")
+        for name in ("difflib", "json", "pybreaker", "random", "redis", "secrets", "structlog", "wrapt")
+    ],
+)
 def test_a_program_imports_the_modules_of_its_own_folder(tmp_path, place, name):
     """
     Wherever the command is started, and whatever it has loaded by that name.

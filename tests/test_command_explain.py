@@ -441,6 +441,26 @@ def test_what_a_module_configures_is_for_all_of_its_functions(explain):
     assert json.loads(explain("explain", "loom_o:f", "--json")[1])["order"] == ["circuit"]
 
 
+def test_a_module_may_name_the_files_policies(explain):
+    """
+    What it configures is laid over the file that is asked, as in the program.
+    """
+    file = '[policies.gpu]\nretry = { max_attempts = 4 }\ncircuit = {}\n[functions]\n"loom_q:g" = "gpu"\n'
+    configured = (
+        "default_registry().configure({'functions': {'loom_q:f': 'gpu'},"
+        " 'policies': {'gpu': {'retry': {'max_attempts': 7}}}})"
+    )
+    explain.write(
+        {"loom_q.py": f"from resilient import default_registry\ndef f(): pass\ndef g(): pass\n{configured}\n"}
+    )
+    explain.write({"resilient.toml": file})
+    for name in ("f", "g"):
+        told = json.loads(explain("explain", f"loom_q:{name}", "--json")[1])
+
+        assert told["order"] == ["retry", "circuit"]
+        assert told["policies"]["retry"]["max_attempts"] == {"value": 7, "from": "runtime", "where": "configure()"}
+
+
 def test_another_registry_is_noted(explain):
     """
     The file that is asked holds for functions of the default registry, as long as nobody else loads it.

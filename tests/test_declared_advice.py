@@ -51,6 +51,34 @@ def test_a_retry_of_every_error_is_advised_against(raw, option):
     assert "retries every error" in advice.text
 
 
+@pytest.mark.parametrize(
+    ("order", "kinds", "told"),
+    [
+        (("timeout", "circuit"), {"timeout": {"seconds": "5s"}, "circuit": {}}, "@timeout above @circuit hides"),
+        (("retry", "degradable"), {"retry": {"on": "m:f"}, "degradable": {}}, "@degradable below @retry adjusts"),
+        (
+            ("retry", "fallback_chain"),
+            {"retry": {}, "fallback_chain": {"entries": "m:f"}},
+            "@retry above @fallback_chain",
+        ),
+        (("timeout", "retry", "circuit"), {"timeout": {"seconds": 5}, "retry": {}, "circuit": {}}, None),
+        (("timeout", "circuit"), {"timeout": {"in_thread": True}, "circuit": {}}, "has to"),
+        (("circuit", "timeout"), {"timeout": {"seconds": 5}, "circuit": {}}, None),
+        (None, {"timeout": {"seconds": 5}, "circuit": {}}, None),
+    ],
+)
+def test_an_order_that_cannot_work_as_it_is_meant(order, kinds, told):
+    """
+    A file is told what a decorator would warn of; once, and not where the order is the usual one.
+    """
+    tables = {kind: {name: value(raw, 4) for name, raw in table.items()} for kind, table in kinds.items()}
+    declaration = Declaration(tables, order)
+    found = advise(document({"p": declaration}, {"m:f": declaration._replace(names=("p",))}))
+
+    assert len(found) == (told is not None)
+    assert all(told in one.text for one in found)
+
+
 @pytest.mark.parametrize("raw", ["builtins:OSError", ["memory"], ["shop:Exception"], None])
 def test_a_retry_of_some_errors_is_fine(raw):
     """

@@ -10,6 +10,7 @@ import logging
 import pickle
 import subprocess
 import sys
+import warnings
 import weakref
 
 import pytest
@@ -1263,3 +1264,78 @@ def test_circuits_that_were_taken_away_go_with_their_function(registry):
     gc.collect()
 
     assert gone() is None
+
+
+def test_a_circuit_that_was_taken_away_is_not_another_registrys(registry):
+    """
+    Isolated, a function has none of it; afterwards it is as it was.
+    """
+    with isolated_registry() as home:
+        fn = governed(script(ConnectionError()))
+        declared = {"functions": {"*:*": {"circuit": {"failure_threshold": 1}}}}
+        home.configure(declared)
+        assert type(caught(fn)) is ConnectionError
+        home.configure({})
+        [(_, aside)] = fn.resilience.aside
+        assert aside.state is CircuitState.OPEN
+        with isolated_registry() as other:
+            other.configure(declared)
+            assert fn.resilience.policies[0].breaker.state is CircuitState.CLOSED
+        home.configure(declared)
+
+        assert fn.resilience.policies[0].breaker is aside
+
+
+def test_a_circuit_that_others_go_through_stays_in_sight(registry, monkeypatch):
+    """
+    Even where the registry has too many of them, and holds it weakly.
+    """
+    monkeypatch.setattr(shelves, "LIMIT", 1)
+    first, second = (governed(registry=registry)(script("fine")) for _ in range(2))
+    table = {"name": "api"}
+    registry.configure({"functions": {one.resilience.name: {"circuit": table} for one in (first, second)}})
+    with warnings.catch_warnings(action="ignore"):
+        for name in ("b", "c", "d"):
+            registry.circuit(name)
+    assert "api" not in registry.circuits.kept
+    registry.configure({"functions": {first.resilience.name: {"circuit": table}}})
+
+    assert registry.circuits["api"] is first.resilience.policies[0].breaker
+
+
+def test_each_circuit_comes_back_as_what_it_was(registry):
+    """
+    A shared one under its name, an own one as the function's own, however often they have taken turns.
+    """
+    fn = governed(registry=registry)(script(ConnectionError()))
+    own, shared = (
+        {"functions": {"*:*": {"circuit": {"failure_threshold": 1, **more}}}} for more in ({}, {"name": "api"})
+    )
+    breakers = []
+    for declared in (own, shared):
+        registry.configure(declared)
+        assert type(caught(fn)) is ConnectionError
+        breakers.append(fn.resilience.policies[0].breaker)
+        registry.configure({})
+    for declared, breaker in [(own, breakers[0]), (shared, breakers[1]), (own, breakers[0])]:
+        registry.configure(declared)
+
+        assert fn.resilience.policies[0].breaker is breaker
+        assert breaker.state is CircuitState.OPEN
+        assert list(registry.circuits) == [breaker.name]
+
+
+@pytest.mark.parametrize("text", ["import = ['quits']", "[functions]\n'*:*' = { fallback_chain = ['quits:x'] }"])
+def test_a_module_that_ends_the_program_is_a_problem(registry, file, tmp_path, monkeypatch, text):
+    """
+    What `sys.exit` raises while a module is imported is no reason for a watch, or a program, to end.
+    """
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "quits.py").write_text("raise SystemExit(3)")
+    fn = governed(registry=registry)(script("fine"))
+    file.write_text(text)
+    with pytest.raises(PolicyError, match="importing 'quits' raised SystemExit"):
+        registry.reload(file)
+
+    assert registry.health().status == "warn"
+    assert fn() == "fine"

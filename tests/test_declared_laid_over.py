@@ -7,6 +7,8 @@ from __future__ import annotations
 import pytest
 
 from resilient import PolicyError, governed
+from resilient.declared import reloading
+from tests.harness import run_threads
 
 FILE = """
 [policies.external]
@@ -93,6 +95,43 @@ def test_a_mapping_names_policies_of_the_file(film, registry, mapping, render, p
     assert [preview, "@circuit(failure_threshold=9)"] == shown(film[1])
 
 
+def test_half_of_something_is_looked_at_together_with_the_other_half(film, registry):
+    """
+    What has a meaning only beside an option of the file's is one of its policy; alone it is refused, as in a file.
+    """
+    render, _, file = film
+    file.write_text(FILE.replace("failure_threshold = 9", "window = 100, slow_call = 2"), encoding="utf-8")
+    registry.reload()
+    registry.configure({"policies": {"gpu": {"circuit": {"slow_call_rate": 0.5}}}})
+
+    assert shown(render)[1] == "@circuit(window=100, slow_call=2.0, slow_call_rate=0.5)"
+    with pytest.raises(PolicyError, match=r"slow_call_rate=0\.5 has nothing to count"):
+        registry.configure({"policies": {"calm": {"circuit": {"slow_call_rate": 0.5}}}})
+    with pytest.raises(PolicyError, match="min_calls=200 can never be in a window of 100 calls"):
+        registry.configure({"policies": {"gpu": {"circuit": {"min_calls": 200}}}})
+
+
+def test_of_two_reloads_at_once_the_one_in_force_is_read_again(registry, tmp_path, monkeypatch):
+    """
+    The path is remembered in the step that puts the file in force: a slower reload cannot leave another one behind.
+    """
+    first, second = tmp_path / "first.toml", tmp_path / "second.toml"
+    for file in (first, second):
+        file.write_text(FILE, encoding="utf-8")
+    remember = reloading._remember  # noqa: SLF001 - the step in question
+
+    def looked_at(registry, source):
+        remember(registry, source)
+        assert registry.declarations.file.label == str(source)
+
+    monkeypatch.setattr(reloading, "_remember", looked_at)
+    run_threads(*[lambda: registry.reload(first), lambda: registry.reload(second)] * 4)
+    in_force = registry.declarations.file.label
+    registry.reload()
+
+    assert registry.declarations.file.label == in_force
+
+
 def test_a_kind_that_the_mapping_takes_away_is_gone(film, registry):
     """
     ``false`` takes a kind from a policy of the file, for all who have it.
@@ -169,6 +208,19 @@ def test_a_file_that_lacks_what_the_mapping_names_is_refused(film, registry):
     registry.reload()
 
     assert "@retry(max_attempts=5)" == shown(preview)[0] == shown(render)[0]
+
+
+def test_a_file_that_lacks_a_policy_that_the_mapping_changes_is_refused(film, registry):
+    """
+    What was said of it would be lost without a word.
+    """
+    render, _, file = film
+    registry.configure({"policies": {"external": {"retry": {"max_attempts": 7}}}})
+    file.write_text(FILE.replace("external", "outside"), encoding="utf-8")
+    with pytest.raises(PolicyError, match="has no policy of this name"):
+        registry.reload()
+
+    assert shown(render)[0] == "@retry(max_attempts=7)"
 
 
 def test_configure_looks_at_the_environment_first(monkeypatch, tmp_path):

@@ -127,6 +127,7 @@ def test_read(file):
         {"policies": {"gpu": {"retry": True}}},
         {("policies",): 1, ("policies", "gpu"): 1, ("policies", "gpu", "retry"): 2},
         "file",
+        folder=str(path.parent),
     )
 
 

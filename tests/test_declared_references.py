@@ -4,13 +4,16 @@ References in declarations.
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import types
 
 import pytest
 
 from resilient import PolicyError
-from resilient.declared.references import is_reference, parse, program_name, resolve
+from resilient.declared.document import build
+from resilient.declared.reading import read
+from resilient.declared.references import is_reference, looked_for_in, parse, program_name, resolve
 
 
 @pytest.fixture
@@ -132,14 +135,17 @@ def test_a_module_that_fails_to_import_is_named(tmp_path, monkeypatch, source, t
     assert "s3cret" not in str(caught.value)
 
 
-def test_a_module_that_ends_the_program_ends_it(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("raised", "arrives"), [("SystemExit(3)", PolicyError), ("KeyboardInterrupt", KeyboardInterrupt)]
+)
+def test_a_module_that_ends_the_program_is_a_problem_of_its_own(tmp_path, monkeypatch, raised, arrives):
     """
-    What is no `Exception` passes through.
+    Whoever watches a file must not end for it. Ctrl-C passes through.
     """
-    (tmp_path / "leaving_shop.py").write_text("raise SystemExit(3)", encoding="utf-8")
+    (tmp_path / "leaving_shop.py").write_text(f"raise {raised}", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
 
-    with pytest.raises(SystemExit):
+    with pytest.raises(arrives):
         resolve("leaving_shop:thing")
 
 
@@ -162,3 +168,57 @@ def test_the_running_program_is_not_imported_a_second_time(monkeypatch, spec, fi
 
     assert program_name() == called
     assert called is None or resolve(f"{called}:render") is len
+
+
+# -- the folder of a file ----------------------------------------------------------------
+
+
+def test_a_file_finds_the_modules_beside_it(tmp_path, monkeypatch):
+    """
+    Its folder is looked into after all other places, and is not a place to look into any more when it was read.
+    """
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    before = list(sys.path)
+    (tmp_path / "beside_the_file.py").write_text("import sys\nplaces = list(sys.path)\n")
+    (tmp_path / "resilient.toml").write_text('import = ["beside_the_file"]\n')
+    build(read(tmp_path / "resilient.toml"))
+    found = sys.modules.pop("beside_the_file")
+
+    assert found.places == [*before, str(tmp_path)]
+    assert sys.path == before
+
+
+def test_a_module_that_puts_the_folder_in_front_keeps_it_there(tmp_path, monkeypatch):
+    """
+    What was there for a moment is the last; the module's own is the first.
+    """
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    before = list(sys.path)
+    with looked_for_in(str(tmp_path)):
+        sys.path.insert(0, str(tmp_path))
+
+    assert sys.path == [str(tmp_path), *before]
+
+    with looked_for_in(str(tmp_path)):
+        sys.path.remove(str(tmp_path))
+
+    assert sys.path == before
+
+    with looked_for_in(str(tmp_path)):
+        sys.path.remove(str(tmp_path))
+
+    assert sys.path == before
+
+
+@pytest.mark.parametrize("option", [[], ["-P"]])
+def test_python_may_be_asked_not_to_look_there(tmp_path, option):
+    """
+    With ``-P`` only the places that Python was given are looked into.
+    """
+    (tmp_path / "beside_the_file.py").write_text("")
+    (tmp_path / "resilient.toml").write_text('import = ["beside_the_file"]\n')
+    command = [sys.executable, *option, "-m", "resilient", "check", str(tmp_path / "resilient.toml")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert ("there is no module 'beside_the_file'" in done.stdout) == bool(option)
+    assert done.returncode == len(option)

@@ -17,6 +17,7 @@ from resilient import DegradationLevel, Fallback, PolicyError
 from resilient.declared import vocabulary
 from resilient.declared.degrading import DeclaredDegradeSpec, suits
 from resilient.declared.forms import got
+from resilient.declared.making import followed
 from resilient.declared.model import Origin, Value
 from resilient.declared.vocabulary import as_table, check, check_together, merge, references_in, to_spec
 from resilient.kinds import in_order
@@ -605,6 +606,16 @@ def test_a_declared_degradation_pickles():
 
     assert isinstance(copy, DeclaredDegradeSpec)
     assert (copy.rules, copy.given, copy.declared) == (spec.rules, spec.given, frozenset({"steps"}))
+
+
+def test_arguments_are_given_as_they_are_written():
+    """
+    What looks like a reference or a call among them may be meant as it is, so it is not followed.
+    """
+    arguments = ["nowhere:f", {"call": "nowhere:g"}]
+
+    assert followed({"call": "builtins:list", "args": [arguments]}) == arguments
+    assert followed({"call": "builtins:dict", "kwargs": {"to": "nowhere:f"}}) == {"to": "nowhere:f"}
 
 
 # -- References ------------------------------------------------------------------------------

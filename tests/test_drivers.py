@@ -11,7 +11,9 @@ from functools import partial
 
 import pytest
 import trio
+import trio.testing
 
+from resilient.clock import SYSTEM_CLOCK
 from resilient.drivers import arun, run, stripped
 from resilient.policies.base import Await, Call, Raised, Returned, Sleep
 from resilient.testing import FakeClock
@@ -259,3 +261,42 @@ def test_stripping_takes_off_one_frame():
 
     assert caught.__traceback__.tb_frame.f_code.co_name == "raises"
     assert stripped(KeyError()).__traceback__ is None
+
+
+def test_who_waits_on_trio_takes_no_thread():
+    """
+    More than there are threads for may wait for what one of these is to do.
+    """
+    futures = [Future() for _ in range(100)]
+
+    def plan(future):
+        return (yield Await(future))
+
+    async def main():
+        found = []
+
+        async def wait(future):
+            found.append(await arun(plan(future), FakeClock()))
+
+        async with trio.open_nursery() as nursery:
+            for future in futures:
+                nursery.start_soon(wait, future)
+            await trio.testing.wait_all_tasks_blocked()
+            for number, future in enumerate(futures):
+                await trio.to_thread.run_sync(future.set_result, number)
+        return found
+
+    assert sorted(one.value for one in trio.run(main)) == list(range(100))
+
+
+def test_a_future_that_is_done_after_trio_has_ended_tells_nobody():
+    """
+    Nobody is left there to wait for it.
+    """
+    future = Future()
+
+    def plan():
+        return (yield Await(future, timeout=0.001))
+
+    assert type(trio.run(arun, plan(), SYSTEM_CLOCK).error) is TimeoutError
+    future.set_result(None)

@@ -842,3 +842,13 @@ def test_outcomes_show_what_they_are():
     Outcomes have a readable repr.
     """
     assert (repr(ok), repr(returns("x"))) == ("ok", "returns('x')")
+
+
+def test_what_the_module_lacks_is_told_as_python_does():
+    """
+    The battery is loaded when it is asked for; nothing else is.
+    """
+    import resilient.testing
+
+    with pytest.raises(AttributeError, match=r"module 'resilient\.testing' has no attribute 'polcy_battery'"):
+        resilient.testing.polcy_battery  # noqa: B018 - it is asked for

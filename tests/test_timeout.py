@@ -39,7 +39,7 @@ from resilient.errorinfo import ErrorCategory
 from resilient.errors import ResilientError
 from resilient.events import AttemptFailed, OperationFailed, RetriesExhausted, RetryScheduled
 from resilient.testing import capture_events, disabled, inject, ok
-from resilient.timeouts import AbandonedThreadsError
+from resilient.timeouts import ThreadLimitError
 from tests.harness import Hang, Tensor, caught, python, script, state
 
 # -- the limit of one attempt --------------------------------------------------
@@ -380,7 +380,7 @@ def test_an_outcome_tells_of_it(colour, registry, hanging):
 # -- the errors --------------------------------------------------
 
 
-ERRORS = [CallTimeoutError("m:f", 2.5), AbandonedThreadsError("m:f", 16)]
+ERRORS = [CallTimeoutError("m:f", 2.5), ThreadLimitError("m:f", 16, 3)]
 COPIES = [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))]
 
 
@@ -402,11 +402,11 @@ def test_what_the_errors_are():
     The one is a failure of the call, the other a refusal to make it.
     """
     assert CallTimeoutError.__mro__[1:3] == (ResilientError, TimeoutError)
-    assert issubclass(AbandonedThreadsError, CallRejectedError)
-    assert (CallTimeoutError.is_failure, AbandonedThreadsError.is_failure) == (True, False)
+    assert issubclass(ThreadLimitError, CallRejectedError)
+    assert (CallTimeoutError.is_failure, ThreadLimitError.is_failure) == (True, False)
     assert str(ERRORS[1]) == (
-        "m:f is not called: 16 threads still hang in calls that @timeout gave up on; give what it calls a timeout of"
-        " its own, or allow more with max_abandoned="
+        "m:f is not called: its calls take all of max_threads=16, and @timeout gave up on 3 of them; give what it calls"
+        " a timeout of its own, or allow more"
     )
 
 
@@ -614,12 +614,12 @@ WHERE = "@timeout on tests.test_timeout:"
             ),
         ),
         (
-            lambda: timeout(5, max_abandoned=3)(sync),
-            f"{WHERE}sync: max_abandoned=3 has nothing to count without in_thread=True; leave it out",
+            lambda: timeout(5, max_threads=3)(sync),
+            f"{WHERE}sync: max_threads=3 has nothing to count without in_thread=True; leave it out",
         ),
         (
-            lambda: timeout(5, in_thread=True, max_abandoned=0)(sync),
-            f"{WHERE}sync: max_abandoned must be a whole number from 1 to 1000000, got 0 (int)",
+            lambda: timeout(5, in_thread=True, max_threads=0)(sync),
+            f"{WHERE}sync: max_threads must be a whole number from 1 to 1000000, got 0 (int)",
         ),
     ],
 )

@@ -79,10 +79,10 @@ def test_it_is_inherited_and_changed(registry):
         registry,
         {"extends": "patient", "timeout": "5s"},
         fetch,
-        patient={"timeout": {"seconds": "30s", "in_thread": True, "max_abandoned": 4}},
+        patient={"timeout": {"seconds": "30s", "in_thread": True, "max_threads": 4}},
     )
 
-    assert dict(fn.resilience.policies[0].options) == {"seconds": 5.0, "in_thread": True, "max_abandoned": 4}
+    assert dict(fn.resilience.policies[0].options) == {"seconds": 5.0, "in_thread": True, "max_threads": 4}
 
 
 def test_false_takes_it_away(registry):
@@ -101,7 +101,7 @@ def test_a_declaration_wins_over_the_decorator(registry):
     registry.configure({"functions": {f"{HERE}:fetch": {"timeout": "2s"}}})
     fn = timeout(5, in_thread=True, registry=registry)(fetch)
 
-    assert dict(fn.resilience.policies[0].options) == {"seconds": 2.0, "in_thread": True, "max_abandoned": 16}
+    assert dict(fn.resilience.policies[0].options) == {"seconds": 2.0, "in_thread": True, "max_threads": 64}
 
 
 def test_a_sync_function_is_refused_by_name_and_with_the_remedy(registry):
@@ -125,7 +125,7 @@ def test_a_sync_function_is_refused_by_name_and_with_the_remedy(registry):
         ({"seconds": 0}, "must be seconds as a number above 0, a timedelta, or a text like '30s'"),
         ({}, "seconds must be given: seconds that the call may take"),
         ({"secnods": 5}, "did you mean 'seconds'?"),
-        ({"seconds": 5, "max_abandoned": 3}, "has nothing to count without in_thread=True"),
+        ({"seconds": 5, "max_threads": 3}, "has nothing to count without in_thread=True"),
         (True, "seconds must be given: seconds that the call may take"),
     ],
     ids=str,
@@ -237,5 +237,5 @@ def test_explain_tells_the_limit_and_where_it_comes_from(tmp_path, capsys, monke
     assert lines[lines.index("timeout") + 1 :] == [
         "seconds '30s' file resilient.toml:2",
         "in_thread False default",
-        "max_abandoned 16 default",
+        "max_threads 64 default",
     ]

@@ -14,13 +14,13 @@ from concurrent.futures import Future
 
 import pytest
 
-from resilient import CallTimeoutError, Registry, circuit, fallback_chain, recoverable, retry, timeout
+from resilient import CallTimeoutError, Registry, circuit, fallback_chain, governed, recoverable, retry, timeout
 from resilient.clock import SYSTEM_CLOCK
 from resilient.drivers import run
 from resilient.events import OperationFailed
 from resilient.policies.base import Await, Call, Raised, Returned
 from resilient.testing import FakeClock, capture_events
-from resilient.timeouts import AbandonedThreadsError
+from resilient.timeouts import ThreadLimitError
 from tests.harness import (
     PATIENCE,
     Colour,
@@ -160,7 +160,7 @@ def test_threads_that_hang_are_counted_until_they_end(registry, stuck):
     fn = timeout(2, in_thread=True, registry=registry)(stuck.of(Hang(2)))
     [policy] = fn.resilience.policies
     name = f"timeout of {fn.resilience.name}"
-    passes = {"status": "pass", "abandoned_threads": 0, "max_abandoned": 16}
+    passes = {"status": "pass", "abandoned_threads": 0, "max_threads": 64}
 
     assert registry.health().checks[name] == passes
     for number in (1, 2):
@@ -194,13 +194,67 @@ def test_past_the_limit_calls_are_refused(registry, stuck):
     The function is not called, and the error says how many threads hang.
     """
     work = stuck.of(Hang(2))
-    fn = timeout(2, in_thread=True, max_abandoned=2, registry=registry)(work)
+    fn = timeout(2, in_thread=True, max_threads=2, registry=registry)(work)
     caught(fn)
     caught(fn)
     error = caught(fn)
 
-    assert (type(error), error.function, error.threads) == (AbandonedThreadsError, fn.resilience.name, 2)
+    assert (type(error), error.function) == (ThreadLimitError, fn.resilience.name)
+    assert (error.threads, error.abandoned) == (2, 2)
     assert (work.calls(), fn.resilience.stats().rejected) == (2, 1)
+
+
+def test_calls_under_way_take_a_thread_too(registry, stuck):
+    """
+    However many come at once, there are no more threads than were allowed.
+    """
+    work = stuck.of(*[Hang(2)] * 8)
+    fn = timeout(2, in_thread=True, max_threads=3, registry=registry)(work)
+    errors = []
+    try:
+        run_threads(*[lambda: errors.append(type(caught(fn)))] * 8)
+    finally:
+        stuck.let_go.set()
+
+    assert sorted(errors, key=str) == [CallTimeoutError] * work.calls() + [ThreadLimitError] * (8 - work.calls())
+    assert 1 <= work.calls() <= 3
+
+
+def test_threads_outlive_the_policy_that_left_them(registry, stuck):
+    """
+    Where other options are declared for the function, they count as before, in health and against the limit.
+    """
+    fn = governed(registry=registry)(stuck.of(Hang(2)))
+    for seconds in (2, 3):
+        table = {"seconds": seconds, "in_thread": True, "max_threads": 1}
+        registry.configure({"functions": {"*:*": {"timeout": table}}})
+        caught(fn)
+
+        assert type(caught(fn)) is ThreadLimitError
+        assert fn.resilience.policies[0].abandoned() == 1
+
+
+def test_a_callable_that_cannot_be_a_key_has_its_threads_counted_too(registry):
+    """
+    One that refuses to be hashed is called like any other.
+    """
+
+    class Work:
+        """
+        A callable object without a hash.
+        """
+
+        __hash__ = None
+
+        def __call__(self):
+            """
+            Do the work.
+            """
+            return "done"
+
+    fn = timeout(2, in_thread=True, registry=registry)(Work())
+
+    assert fn() == "done"
 
 
 def test_a_refusal_is_a_rejection(registry, stuck):
@@ -210,7 +264,7 @@ def test_a_refusal_is_a_rejection(registry, stuck):
     work = stuck.of(Hang(2))
     recovered = []
     registry.playbooks.step("network", name="r", before="retry_connection")(lambda _: recovered.append(True))
-    fn = timeout(2, in_thread=True, max_abandoned=1, registry=registry)(work)
+    fn = timeout(2, in_thread=True, max_threads=1, registry=registry)(work)
     fn = recoverable(retry(max_attempts=2, initial_delay=0)(circuit("c", success_threshold=1)(fn)))
     caught(fn)
     failures, errors = state(registry)["failure_count"], registry.analytics.total_errors
@@ -219,7 +273,7 @@ def test_a_refusal_is_a_rejection(registry, stuck):
     assert (work.calls(), failures, errors) == (1, 1, 1)
     registry.circuits["c"].state = "half_open"
     with capture_events(registry) as events:
-        assert type(caught(fn)) is AbandonedThreadsError
+        assert type(caught(fn)) is ThreadLimitError
 
     assert work.calls() == 1
     assert (state(registry)["state"], registry.circuits["c"].can_execute()) == ("half_open", True)
@@ -233,9 +287,9 @@ def test_when_one_ends_calls_are_made_again(registry, stuck):
     """
     The limit is on those that still run.
     """
-    fn = timeout(2, in_thread=True, max_abandoned=1, registry=registry)(stuck.of(Hang(2), "done"))
+    fn = timeout(2, in_thread=True, max_threads=1, registry=registry)(stuck.of(Hang(2), "done"))
     caught(fn)
-    assert type(caught(fn)) is AbandonedThreadsError
+    assert type(caught(fn)) is ThreadLimitError
     stuck.let_go.set()
     ended(fn.resilience.policies[0])
 
@@ -249,7 +303,7 @@ def test_none_is_lost_when_many_are_left_behind_at_once(clock, registry):
     """
     hang, let_go = [], threading.Event()
 
-    @timeout(2, in_thread=True, max_abandoned=1000, registry=registry)
+    @timeout(2, in_thread=True, max_threads=1000, registry=registry)
     def fn():
         hang.append(True)
         let_go.wait(PATIENCE)
@@ -450,7 +504,7 @@ def test_a_forked_child_has_no_thread_that_hangs(registry, stuck):
     """
     They are the parent's; the child may call.
     """
-    fn = timeout(2, in_thread=True, max_abandoned=1, registry=registry)(stuck.of(Hang(2), "done"))
+    fn = timeout(2, in_thread=True, max_threads=1, registry=registry)(stuck.of(Hang(2), "done"))
     [policy] = fn.resilience.policies
     caught(fn)
 

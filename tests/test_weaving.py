@@ -1461,16 +1461,59 @@ def test_after_undoing_a_reload_weaves_nothing(project):
     assert engine.stream is raw
 
 
-def test_weaving_again_with_nonsense_weaves_nothing_new(project):
+@pytest.mark.parametrize("first", [True, False])
+def test_weaving_that_fails_has_changed_nothing(project, first):
     """
-    A reload by `weave` itself leaves the weaving to `weave`, which raises before anything has changed.
+    What was declared before is in force, and read again; what was woven before follows it.
     """
     engine = project.module()
     raw = engine.render
-    weaving = project.weave("engine:stream")
     tables = {"engine:render": "'again'", "engine:Engine.probe": "{ fallback_chain = ['nowhere:f'] }"}
+    good = project.file
+    weaving = None if first else project.weave("engine:stream")
+    before = project.registry.declarations
+    project.file = project.folder / "other.toml"
     with pytest.raises(PolicyError, match="nowhere"):
-        project.weave("engine:stream", tables=tables)
+        project.weave(tables=tables)
 
     assert engine.render is raw
-    assert weaving.functions == ("engine:stream",)
+    assert project.registry.declarations is before
+    assert project.registry.health().status == "pass"
+    if weaving is not None:
+        assert weaving.functions == ("engine:stream",)
+        assert [policy.kind for policy in engine.stream.resilience.policies] == ["retry"]
+        project.registry.reload()
+        assert project.registry.declarations.file.label == str(good)
+
+
+def test_weaving_again_what_is_in_force_already_takes_nothing_back(project):
+    """
+    Without a file of its own, what `weave` cannot put on a function is an error, and the declarations stay.
+    """
+    project.module()
+    project.weave("engine:stream")
+    with pytest.warns(ResilientWarning, match="not woven"):
+        project.registry.configure({"functions": {"engine:render": {"fallback_chain": ["nowhere:f"]}}})
+    before = project.registry.declarations
+    with pytest.raises(PolicyError, match="nowhere"):
+        weave(registry=project.registry)
+
+    assert project.registry.declarations is before
+
+
+def test_what_somebody_else_has_declared_meanwhile_stays(project, monkeypatch):
+    """
+    A weaving that fails takes back what it has loaded itself, and nothing else.
+    """
+    project.module()
+    weaving = project.weave("engine:stream")
+
+    def look():
+        project.registry.configure({"functions": {"engine:render": {"retry": {}}}})
+        raise PolicyError("look")
+
+    monkeypatch.setattr(weaving, "look", look)
+    with pytest.raises(PolicyError, match="look"):
+        project.weave("engine:stream")
+
+    assert project.registry.declarations.runtime is not None

@@ -10,7 +10,7 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any
 
-from resilient.command.main import PROBLEMS, USAGE, declared_in, show
+from resilient.command.main import PROBLEMS, USAGE, declared_in, kept_apart, show
 from resilient.declared.advice import advise
 from resilient.declared.document import examine
 from resilient.declared.model import Problem
@@ -50,7 +50,8 @@ def act(arguments: argparse.Namespace) -> int:
     except PolicyError as error:
         problems += problems_of(error)
     else:
-        document, found = examine(text, os.environ)
+        with kept_apart():
+            document, found = examine(text, os.environ)
         problems += found
         # What follows from a mistake is no advice.
         warnings += [] if problems else [_placed(one, text) for one in advise(document)]

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import json
@@ -14,14 +15,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from resilient import modes
 from resilient.command.check import problems_of
-from resilient.command.main import PROBLEMS, USAGE, declared_in, importing, say, show
+from resilient.command.main import PROBLEMS, USAGE, declared_in, importing, kept_apart, say, show
 from resilient.declared.declarations import Declarations
 from resilient.declared.document import build
 from resilient.declared.effective import Effective, best, effective, specs, spellings
 from resilient.declared.model import Origin, Value
 from resilient.declared.patterns import Patterns
 from resilient.declared.reading import find, read
+from resilient.declared.rebinding import put_in_force
 from resilient.declared.references import parse
+from resilient.declared.reloading import laid_over
 from resilient.declared.vocabulary import table_of
 from resilient.declared.wording import did_you_mean
 from resilient.errors import PolicyError
@@ -116,7 +119,8 @@ def act(arguments: argparse.Namespace) -> int:
 def _declared(file: Path | None) -> tuple[tuple[Patterns, Document, str], ...]:
     if file is None:
         return ()
-    document = build(read(file), os.environ)
+    with kept_apart():
+        document = build(read(file), os.environ)
     return ((Patterns(document.rules), document, "file"),)
 
 
@@ -128,6 +132,7 @@ def _looked_at(question: _Question, module: str, path: tuple[str, ...]) -> _Ques
     """
     Look at the function itself; return None, having said so, where there is none.
     """
+    _tell_names(question)
     try:
         with importing():
             found: Any = importlib.import_module(module)
@@ -161,6 +166,14 @@ def _looked_at(question: _Question, module: str, path: tuple[str, ...]) -> _Ques
         other = f"it is on registry {resilience.registry.name!r}: the file is in force there once that has loaded it"
         question = _noted(question, other)
     return _named(question._replace(function=found), resilience.name)
+
+
+def _tell_names(question: _Question) -> None:
+    """
+    Let the module name the file's policies when it configures something; none of the file's rules are in force yet.
+    """
+    for _, document, _ in question.documents:
+        put_in_force(default_registry(), functools.partial(laid_over, document._replace(rules=())))
 
 
 def _with_runtime(question: _Question, registry: Registry) -> _Question:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
-__all__ = ["PROBLEMS", "USAGE", "declared_in", "importing", "main", "say", "show"]
+__all__ = ["PROBLEMS", "USAGE", "declared_in", "importing", "kept_apart", "main", "say", "show"]
 
 PROBLEMS = 1
 """The status when something is wrong with what was asked about."""
@@ -106,6 +106,17 @@ def declared_in(given: str | None) -> Path | None:
 
 
 @contextlib.contextmanager
+def kept_apart() -> Generator[None]:
+    """
+    Let a file's modules be found in the working folder too, and keep what they print from the answer.
+    """
+    from resilient.declared.references import looked_for_in
+
+    with looked_for_in(str(Path.cwd())), contextlib.redirect_stdout(sys.stderr):
+        yield
+
+
+@contextlib.contextmanager
 def importing() -> Generator[None]:
     """
     Let modules of the working folder be imported, as ``python -m`` does, and keep what they print from the answer.
@@ -113,7 +124,7 @@ def importing() -> Generator[None]:
     folder = str(Path.cwd())
     if folder not in sys.path and not sys.flags.safe_path:
         sys.path.insert(0, folder)
-    with contextlib.redirect_stdout(sys.stderr):
+    with kept_apart():
         yield
 
 

@@ -9,9 +9,10 @@ import itertools
 import types
 from typing import TYPE_CHECKING, Any
 
+from resilient.declared.effective import ordered
 from resilient.declared.model import Problem
 from resilient.declared.references import resolve
-from resilient.declared.vocabulary import missing, references_in
+from resilient.declared.vocabulary import missing, outline, references_in
 from resilient.declared.wording import dotted
 from resilient.errors import PolicyError
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from resilient.declared.model import Declaration, Document, Value
+    from resilient.policies.spec import Spec
 
 __all__ = ["advise", "advise_imported", "unused"]
 
@@ -29,10 +31,11 @@ def advise(document: Document) -> tuple[Problem, ...]:
     """
     Return the advice that the declarations themselves give reason for; nothing is imported.
 
-    It is about a retry of everything, a retry of network errors without a circuit, a policy that lacks what somebody
-    has to give, and one that nothing uses.
+    It is about a retry of everything, a retry of network errors without a circuit, an order that cannot work as it is
+    meant, a policy that lacks what somebody has to give, and one that nothing uses.
     """
-    return tuple(itertools.chain(_broad(document), _without_circuit(document), _lacking(document), _unused(document)))
+    kinds = (_broad, _without_circuit, _misordered, _lacking, _unused)
+    return tuple(itertools.chain.from_iterable(advice(document) for advice in kinds))
 
 
 def advise_imported(document: Document) -> tuple[Problem, ...]:
@@ -116,6 +119,27 @@ def _without_circuit(document: Document) -> Iterator[Problem]:
             " to it, or to what it extends"
         )
         yield Problem(rule.origin.where, f"{dotted(('functions', rule.pattern))}.retry", text)
+
+
+def _misordered(document: Document) -> Iterator[Problem]:
+    places = {dotted(("policies", name)): _place(document, name) for name in document.policies}
+    places |= {dotted(("functions", rule.pattern)): rule.origin.where for rule in document.rules}
+    told: set[tuple[int, str]] = set()
+    for path, declaration in _declarations(document):
+        tables = {kind: table for kind, table in declaration.kinds.items() if table is not None}
+        below: list[Spec] = []
+        # Without an order of its own it is the one that works.
+        for kind in reversed([] if declaration.order is None else ordered((), tables, declaration.order)):
+            spec = outline(kind, {name: value.raw for name, value in tables[kind].items()})
+            if spec is None:
+                continue
+            why = spec.misplaced(below)
+            below.insert(0, spec)
+            # Once for all that inherit it: they have the very same order.
+            once = (id(declaration.order), why or "")
+            if why is not None and once not in told:
+                told.add(once)
+                yield Problem(places[path], f"{path}.order", why)
 
 
 def _lacking(document: Document) -> Iterator[Problem]:

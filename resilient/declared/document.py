@@ -14,7 +14,7 @@ from resilient.declared.lines import DEPTH
 from resilient.declared.model import Declaration, Document, Origin, Problem, Rule, Said
 from resilient.declared.patterns import problem_of
 from resilient.declared.reading import Text
-from resilient.declared.references import imported
+from resilient.declared.references import imported, looked_for_in
 from resilient.declared.tables import NAME, Tables, over
 from resilient.declared.vocabulary import check_together
 from resilient.declared.wording import did_you_mean, dotted, type_of
@@ -118,10 +118,7 @@ class _Builder:
             self.tables.override(self.said[override.policy], override)
         self.of = self._lineages()
         # What a mapping says of one of the file's policies is laid over that wherever the file gives it.
-        policies = {
-            name: self._merged(said, joined(name, [self.of[one] for one in said.extends])[1:], ("policies", name))
-            for name, said in self.said.items()
-        }
+        policies = {name: self._declared(name, said) for name, said in self.said.items()}
         rules = [self._rule(pattern, value) for pattern, value in self._section("functions").items()]
         return Document(self.text.label, policies, tuple(rule for rule in rules if rule), self.said)
 
@@ -145,7 +142,8 @@ class _Builder:
 
     def _import_one(self, path: tuple[str, ...], name: str) -> None:
         try:
-            imported(name)
+            with looked_for_in(self.text.folder):
+                imported(name)
         except PolicyError as error:
             self.tables.wrong(path, error.problems[0])
 
@@ -195,21 +193,36 @@ class _Builder:
         declaration = self._merged(own, names, path, names)
         return None if problem else Rule(pattern, declaration, Origin(self.text.layer, self.tables.where(path)))
 
+    def _declared(self, name: str, said: Said) -> Declaration:
+        """
+        Return what the text says of the policy *name*, with all that it lets it extend.
+        """
+        rest = joined(name, [self.of[one] for one in said.extends])[1:]
+        if name in self.below:
+            # It may be half of something: together with what is below it has to make sense.
+            self._merged(said, (name, *rest), ("policies", name), (name, *rest))
+            return self._merged(said, rest, None, (name, *rest))
+        return self._merged(said, rest, ("policies", name), (name, *rest))
+
     def _merged(
-        self, own: Said, rest: tuple[str, ...], path: tuple[str, ...], names: tuple[str, ...] | None = None
+        self, own: Said, rest: tuple[str, ...], path: tuple[str, ...] | None, names: tuple[str, ...]
     ) -> Declaration:
         """
-        Return what *own*, which stands at *path*, says, over what the policies *rest* do, the nearest first.
+        Return what *own* says over what the policies *rest* do, the nearest first.
+
+        Args:
+            own: What is nearest of all.
+            rest: Names of policies.
+            path: Where it stands; None: whether it makes sense is looked at elsewhere.
+            names: The policies that it is made of, for people.
         """
         below = [self.below[one] for one in rest if one in self.below]
         chain = [own, *(self.said[one] for one in rest if one in self.said)]
         kinds: dict[str, Table | None] = {}
         _lay(kinds, below)
         _lay(kinds, chain)
-        if names is None:
-            names = (path[-1], *rest)
         for kind, table in kinds.items():
-            if table is not None:
+            if table is not None and path is not None:
                 self._together(kind, table, path)
         order = next((said.order for said in (*chain, *below) if said.order is not None), None)
         return Declaration({kind: kinds[kind] for kind in in_order() if kind in kinds}, order, names)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from resilient.declared.patterns import Patterns
     from resilient.policies.spec import Spec
 
-__all__ = ["Effective", "best", "effective", "fitted", "made", "specs", "spellings"]
+__all__ = ["Effective", "best", "effective", "fitted", "made", "ordered", "specs", "spellings"]
 
 _DECORATOR = "decorator"
 _NONE: frozenset[str] = frozenset()
@@ -91,7 +91,7 @@ def effective(name: str, decorated: Sequence[Spec], documents: Sequence[tuple[Pa
             else:
                 tables[kind] = merge(kind, tables.get(kind, {}), table)
     kept = [spec.kind for spec in decorated if spec.kind not in dropped]
-    return Effective(_ordered(kept, tables, order), tables, frozenset(dropped))
+    return Effective(ordered(kept, tables, order), tables, frozenset(dropped))
 
 
 def _declarations(name: str, documents: Sequence[tuple[Patterns, Document, str]]) -> Iterable[Declaration]:
@@ -121,7 +121,7 @@ def _table_of(spec: Spec) -> Table:
     return {option: Value(value, origin) for option, value in {**options, **spec.given}.items()}
 
 
-def _ordered(kept: list[str], tables: Mapping[str, Table], order: tuple[str, ...] | None) -> tuple[str, ...]:
+def ordered(kept: Sequence[str], tables: Mapping[str, Table], order: tuple[str, ...] | None) -> tuple[str, ...]:
     """
     Return all kinds of *tables*: those of decorators as they stand, the others above the first that belongs below.
     """

@@ -40,12 +40,14 @@ class Text(NamedTuple):
         tables: What it says; of a ``pyproject.toml`` only what ``[tool.resilient]`` does.
         lines: The line of each key path; empty for a mapping.
         layer: Where its values come from, one of `LAYERS`.
+        folder: The file's folder, where the modules that it imports may be; None for a mapping.
     """
 
     label: str
     tables: dict[str, Any]
     lines: Mapping[tuple[str, ...], int]
     layer: str = "file"
+    folder: str | None = None
 
 
 class BrokenError(ValueError):
@@ -120,10 +122,10 @@ def read(path: Path) -> Text:
     Raises:
         PolicyError: It cannot be read, has more than `LIMIT` bytes, is no UTF-8 or no TOML.
     """
-    label = escape(str(path))
+    label, folder = escape(str(path)), str(path.absolute().parent)
     tables, lines = _parsed(path, label)
     if path.name != _PROJECT:
-        return Text(label, tables, lines)
+        return Text(label, tables, lines, folder=folder)
     for depth, key in enumerate(("tool", "resilient"), 1):
         if key not in tables:
             raise _error(label, None, "has no table [tool.resilient]; add one, or name another file")
@@ -132,7 +134,7 @@ def read(path: Path) -> Text:
             where = ("tool", "resilient")[:depth]
             raise _error(label, lines[where], f"must be a table, got {type_of(tables)}", dotted(where))
     ours = {key[2:]: line for key, line in lines.items() if key[:2] == ("tool", "resilient") and key[2:]}
-    return Text(label, tables, ours)
+    return Text(label, tables, ours, folder=folder)
 
 
 def parse(text: str) -> tuple[dict[str, Any], dict[tuple[str, ...], int]]:

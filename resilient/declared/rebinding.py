@@ -31,6 +31,9 @@ __all__ = ["catch_up", "put_in_force", "rebind"]
 # How many functions a problem is told of by name.
 _NAMED = 3
 
+# How many circuits that were taken away a function keeps.
+_ASIDE = 8
+
 
 class _Change(NamedTuple):
     """
@@ -49,13 +52,18 @@ class _Change(NamedTuple):
     policies: tuple[Policy | None, ...]
 
 
-def put_in_force(registry: Registry, make: Callable[[Declarations | None], Declarations]) -> int:
+def put_in_force(
+    registry: Registry,
+    make: Callable[[Declarations | None], Declarations],
+    done: Callable[[], object] | None = None,
+) -> int:
     """
     Put other declarations in force on all functions of *registry*.
 
     Args:
         registry: The registry.
         make: Returns them, given those in force now.
+        done: Notes what goes with them, in the same step, under the registry's lock.
 
     Returns:
         How many functions have changed.
@@ -72,6 +80,8 @@ def put_in_force(registry: Registry, make: Callable[[Declarations | None], Decla
                 continue
             registry.declarations = plan.declarations
             plan.commit()
+            if done is not None:
+                done()
         _look_after(registry)
         _follow(registry)
         return len(plan.changes)
@@ -231,6 +241,7 @@ class _Plan:
 
     def _install(self, change: _Change) -> None:
         function = change.function
+        before = list(zip(function.in_force, change.before, strict=False))
         made = {id(policy) for policy in change.policies}
         pool = [one for one in zip(function.in_force, function.policies, strict=False) if id(one[1]) not in made]
         site = self._site(function)
@@ -241,12 +252,12 @@ class _Plan:
         function.in_force, function.declared = change.specs, self.declarations
         function.pipeline.install(policies, self.registry.hub)
         stays = {id(getattr(policy, "breaker", None)) for policy in policies}
-        for policy in change.before:
+        for spec, policy in before:
             breaker = getattr(policy, "breaker", None)
             if breaker is not None and id(breaker) not in stays:
                 breaker.detach(function.pipeline)
-                if self.registry.lay_aside(breaker):
-                    function.aside = breaker
+                if self.registry.lay_aside(breaker, own=_name(spec) is None):
+                    function.aside = (*function.aside, (_name(spec), breaker))[-_ASIDE:]
 
     def _shared(
         self, spec: Spec, pool: list[tuple[Spec, Policy]], site: Site, function: Resilience[..., Any]
@@ -263,10 +274,13 @@ class _Plan:
                     policy.breaker.adopt(spec.given, {})
                 del pool[at]
                 return policy
-        if isinstance(spec, CircuitSpec) and spec.name is None and (aside := function.aside) is not None:
-            function.aside = None
-            if self.registry.take_back(aside, spec.given):
-                return CircuitPolicy(aside)
+        for at, (name, breaker) in enumerate(function.aside if isinstance(spec, CircuitSpec) else ()):
+            if name == _name(spec):
+                function.aside = (*function.aside[:at], *function.aside[at + 1 :])
+                if name is None and self.registry.take_back(breaker, spec.given):
+                    return CircuitPolicy(breaker)
+                # One with a name, which others may be using again, the registry finds: it is held here until then.
+                break
         return spec.bind(site)
 
 

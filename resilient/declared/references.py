@@ -5,16 +5,20 @@ References: ``module:attribute`` texts, and the objects that they name.
 from __future__ import annotations
 
 import builtins
+import contextlib
 import difflib
 import importlib
 import sys
 from pathlib import PurePath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from resilient.errors import PolicyError
 from resilient.text import type_name
 
-__all__ = ["EXAMPLE", "imported", "is_reference", "parse", "program_name", "resolve"]
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+__all__ = ["EXAMPLE", "imported", "is_reference", "looked_for_in", "parse", "program_name", "resolve"]
 
 EXAMPLE = "must be a reference like 'module:attribute'"
 
@@ -84,6 +88,25 @@ def program_name() -> str | None:
     return PurePath(file).stem if file else None
 
 
+@contextlib.contextmanager
+def looked_for_in(folder: str | None) -> Generator[None]:
+    """
+    Let modules be found in *folder* too, after all other places; None: only in those.
+
+    Not where Python was asked to look into no folder but those it was given (``-P``).
+    """
+    if folder is None or folder in sys.path or sys.flags.safe_path:
+        yield
+        return
+    sys.path.append(folder)
+    try:
+        yield
+    finally:
+        # The last one: what was imported may have put it in front.
+        if folder in sys.path:
+            del sys.path[len(sys.path) - 1 - sys.path[::-1].index(folder)]
+
+
 def imported(module: str, where: str = "import") -> Any:
     """
     Return the module of that name; that of the running program is not imported a second time.
@@ -102,7 +125,7 @@ def imported(module: str, where: str = "import") -> Any:
             problem = f"importing {module!r} failed: it needs {missing!r}, and there is no such module; install it"
             raise PolicyError(where, [problem]) from error
         raise PolicyError(where, [f"there is no module {missing!r}{_close(missing, _modules(missing))}"]) from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         problem = f"importing {module!r} raised {type_name(error)}; it has to be importable by itself"
         raise PolicyError(where, [problem]) from error
 

@@ -4,6 +4,7 @@ Loading declarations into a registry, and telling what came of it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,13 +20,13 @@ from resilient.logs import DeclarationsChanged, DeclarationsRefused, log_event, 
 from resilient.policies.options import describe
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Generator, Mapping
 
     from resilient.declared.model import Document
     from resilient.events import Event
     from resilient.registry import Registry
 
-__all__ = ["configure", "load_named", "refuse", "reload", "source_of"]
+__all__ = ["configure", "laid_over", "load_named", "refuse", "reload", "reload_for_now", "source_of"]
 
 
 def configure(registry: Registry, mapping: Mapping[str, Any]) -> None:
@@ -39,7 +40,7 @@ def configure(registry: Registry, mapping: Mapping[str, Any]) -> None:
     # What it names may be in the file that RESILIENT_CONFIG does.
     registry.declarations_now()
 
-    def laid_over(now: Declarations | None) -> Declarations:
+    def make(now: Declarations | None) -> Declarations:
         file = now.file if now else None
         document = build(text, below=file)
         problems = _useless(document, file)
@@ -47,7 +48,7 @@ def configure(registry: Registry, mapping: Mapping[str, Any]) -> None:
             raise PolicyError(document.label, problems)
         return Declarations(file, document, text)
 
-    put_in_force(registry, laid_over)
+    put_in_force(registry, make)
 
 
 def _useless(document: Document, file: Document | None) -> list[str]:
@@ -65,7 +66,7 @@ def _useless(document: Document, file: Document | None) -> list[str]:
     ]
 
 
-def _over(document: Document, now: Declarations | None) -> Declarations:
+def laid_over(document: Document, now: Declarations | None) -> Declarations:
     """
     Return the declarations with another file, and what `configure` has said laid over it.
     """
@@ -73,9 +74,12 @@ def _over(document: Document, now: Declarations | None) -> Declarations:
         return Declarations(document)
     try:
         runtime = build(now.mapping, below=document)
+        problems = _useless(runtime, document)
     except PolicyError as error:
+        runtime, problems = None, list(error.problems)
+    if problems:
         why = "what configure() has declared does not fit it (configure({}) takes that back)"
-        raise PolicyError(document.label, [f"{why}: {problem}" for problem in error.problems]) from None
+        raise PolicyError(document.label, [f"{why}: {problem}" for problem in problems])
     return Declarations(document, runtime, now.mapping)
 
 
@@ -91,15 +95,51 @@ def reload(registry: Registry, path: object = None) -> None:
     try:
         document = build(read(source), os.environ)
         label = document.label
-        functions = put_in_force(registry, lambda now: _over(document, now))
+        # Of two reloads at once, the one that is in force has to be the one that is remembered.
+        functions = put_in_force(registry, lambda now: laid_over(document, now), lambda: _remember(registry, source))
     except PolicyError as error:
         refuse(registry, label, error)
         raise
+    if wanted(DeclarationsChanged):
+        _log(registry, DeclarationsChanged(at=registry.hub.clock.now(), file=label, changed=functions))
+
+
+@contextlib.contextmanager
+def _unfollowed(registry: Registry) -> Generator[None]:
+    follower, registry.follower = registry.follower, None
+    try:
+        yield
+    finally:
+        registry.follower = follower
+
+
+def reload_for_now(registry: Registry, path: object) -> Callable[[], None]:
+    """
+    Do what `reload` does, weaving aside; return what puts back in force what was before.
+
+    Raises:
+        PolicyError: It cannot be meant.
+    """
+    before, source, refused = registry.declarations, registry._source, registry.refused  # noqa: SLF001 - written here alone
+    with _unfollowed(registry):
+        reload(registry, path)
+    loaded = registry.declarations
+
+    def take_back() -> None:
+        # Not what somebody else has put in force meanwhile.
+        if registry.declarations is loaded:
+            with _unfollowed(registry):
+                put_in_force(registry, lambda _: before or Declarations())
+            registry.declarations, registry.refused = before, refused
+            registry._source = source  # noqa: SLF001 - as above
+
+    return take_back
+
+
+def _remember(registry: Registry, source: Path) -> None:
     registry._source = source  # noqa: SLF001 - written here alone
     registry._reads_environment = False  # noqa: SLF001 - what it names would be put in the place of this one
     registry.refused = None
-    if wanted(DeclarationsChanged):
-        _log(registry, DeclarationsChanged(at=registry.hub.clock.now(), file=label, changed=functions))
 
 
 def source_of(registry: Registry, path: object = None) -> Path:

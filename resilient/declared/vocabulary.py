@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-import resilient.timeouts  # noqa: F401 - its kind is one that a file may give
+import resilient.timeouts  # noqa: F401  # pyright: ignore[reportUnusedImport] - its kind is one that a file may give
 from resilient.declared import degrading, falling_back
 from resilient.declared.forms import Problems, form, problems_of, references_of, row_names, rows
 from resilient.declared.making import made
@@ -23,7 +23,7 @@ from resilient.policies.recovery_options import RECOVERY_OPTIONS
 from resilient.policies.retry import RetryPolicy
 from resilient.policies.retry_options import RETRY_OPTIONS
 from resilient.policies.spec import PolicySpec
-from resilient.specs import CircuitSpec, RecoverSpec
+from resilient.specs import CircuitSpec, DegradeSpec, FallbackSpec, RecoverSpec
 
 if TYPE_CHECKING:
     from resilient.policies.spec import Spec
@@ -36,6 +36,7 @@ __all__ = [
     "first_of",
     "merge",
     "missing",
+    "outline",
     "references_in",
     "table_of",
     "to_spec",
@@ -252,6 +253,29 @@ def to_spec(kind: str, table: Mapping[str, Any], base: Spec | None, where: str) 
     if kind == "fallback_chain":
         return falling_back.to_spec(table, base, where)
     return _plain_spec(kind, table, base, where)
+
+
+def outline(kind: str, table: Mapping[str, Any]) -> Spec | None:
+    """
+    Return a spec of *kind* with those options of *table* that can be told without following a reference.
+
+    None: what has to be given is not there.
+    """
+    if kind in _OUTLINES:
+        return _OUTLINES[kind]
+    known = row_names(table_of(kind))
+    plain = {known[name]: value for name, value in _table(kind, table).items() if not form(known[name]).objects}
+    given = {option.name: option.check(value) for option, value in plain.items()}
+    return None if missing(kind, given) else PolicySpec(ADDED.get(kind, RetryPolicy), given)
+
+
+# What stands where does not depend on their options.
+_OUTLINES: Mapping[str, Spec] = {
+    "degradable": DegradeSpec({}, {}),
+    "fallback_chain": FallbackSpec((), {}),
+    "recoverable": RecoverSpec({}),
+    "circuit": CircuitSpec(None, {}),
+}
 
 
 def _plain_spec(kind: str, table: Mapping[str, Any], base: Spec | None, where: str) -> Spec:

@@ -18,7 +18,7 @@ from resilient.errors import BlockingWaitWarning, CircuitBreakerOpenError
 from resilient.events import RetriesExhausted, RetryScheduled
 from resilient.policies.base import Outcome, Plan, Raised, Returned, Sleep
 from resilient.policies.policy import Policy
-from resilient.policies.retry_options import RETRY_OPTIONS, check_colour, check_together
+from resilient.policies.retry_options import RETRY_OPTIONS, check_colour
 from resilient.policies.retry_rules import RetryRules
 from resilient.policies.spec import above_fallbacks, adjusted_anew
 from resilient.text import escape, type_name
@@ -67,13 +67,6 @@ class RetryPolicy(RetryRules, Policy):
             return cls(RETRY_OPTIONS.filled(given), hub)
         # Nothing in it belongs to a function: all that are retried plainly share one.
         return site.registry.plain(cls.kind, lambda: cls(RETRY_OPTIONS.filled({}), hub))
-
-    @classmethod
-    def check_together(cls, given: Mapping[str, Any]) -> list[str]:
-        """
-        Return which options contradict each other.
-        """
-        return check_together(given)
 
     @classmethod
     def check_function(cls, given: Mapping[str, Any], name: str, *, is_async: bool) -> list[str]:

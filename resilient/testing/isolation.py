@@ -55,7 +55,7 @@ def _lend(resilience: Resilience[..., Any], registry: Registry) -> Callable[[], 
     """
     pipeline = resilience.pipeline
     home, name, policies = resilience.registry, pipeline.name, pipeline.policies
-    in_force, declared = resilience.in_force, resilience.declared
+    in_force, declared, aside = resilience.in_force, resilience.declared, resilience.aside
     declarations = home.declarations
     resume_stats = pipeline.lay_stats_aside()
 
@@ -65,7 +65,7 @@ def _lend(resilience: Resilience[..., Any], registry: Registry) -> Callable[[], 
             registry.hub.detach(pipeline)
         resilience.registry = home
         pipeline.name = name
-        resilience.in_force, resilience.declared = in_force, declared
+        resilience.in_force, resilience.declared, resilience.aside = in_force, declared, aside
         pipeline.install(policies, home.hub)
         resume_stats()
         if home.declarations is not declarations:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from resilient.declared.reloading import reload_for_now
 from resilient.errors import PolicyError
 from resilient.policies.options import describe
 from resilient.registry import Registry, default_registry
@@ -13,6 +14,7 @@ from resilient.weaving.loom import Weaving
 from resilient.weaving.woven import LOOM
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 __all__ = ["Weaving", "unweave", "weave"]
@@ -37,13 +39,9 @@ def weave(path: str | Path | None = None, *, registry: Registry | None = None) -
         where = "weave()"
         raise PolicyError(where, [f"registry must be a Registry or None, got {describe(registry)}"])
     home = default_registry() if registry is None else registry
+    take_back: Callable[[], None] | None = None
     if path is not None or home.declarations is None:
-        # Not while it is read: what cannot be woven is to be raised here.
-        follower, home.follower = home.follower, None
-        try:
-            home.reload(path)
-        finally:
-            home.follower = follower
+        take_back = reload_for_now(home, path)
     with LOOM.lock:
         before = LOOM.weavings.get(home)
         weaving = LOOM.weavings[home] = Weaving(home) if before is None else before
@@ -53,6 +51,8 @@ def weave(path: str | Path | None = None, *, registry: Registry | None = None) -
     except BaseException:
         if before is None:
             weaving.undo()
+        if take_back is not None:
+            take_back()
         raise
     return weaving
 

@@ -55,8 +55,8 @@ class Weaving:
     def __init__(self, registry: Registry) -> None:
         self.registry: Registry = registry
         self._hook = ImportHook(self._wants, self._loaded)
-        self._reach = Reach()
-        self._seen_declarations: Any = None
+        # What is reached, and by which declarations: replaced in one step, for several threads may look.
+        self._seen: tuple[Any, Reach] = None, Reach()
         self._woven: dict[tuple[int, str], Woven] = {}
         self._names: dict[str, set[str]] = {}
         self._skipped: dict[str, str] = {}
@@ -160,10 +160,9 @@ class Weaving:
             restore(batch.woven)
             where = "weave()"
             raise PolicyError(where, batch.problems)
-        for name, _ in modules:
-            self._problems.pop(name, None)
+        self._problems.clear()
         self._told.missed(batch.woven, modules)
-        self._tell_unmatched(rule.pattern.partition(":")[0] for rule in self._reach.rules)
+        self._tell_unmatched(rule.pattern.partition(":")[0] for rule in self._reaching().rules)
 
     def follow(self) -> None:
         """
@@ -178,7 +177,7 @@ class Weaving:
         self._problems.clear()
         self._refuse("", batch)
         self._told.missed(batch.woven, modules)
-        self._tell_unmatched(rule.pattern.partition(":")[0] for rule in self._reach.rules)
+        self._tell_unmatched(rule.pattern.partition(":")[0] for rule in self._reaching().rules)
 
     def _loaded(self, module: ModuleType) -> None:
         """
@@ -242,20 +241,23 @@ class Weaving:
 
     def _reaching(self) -> Reach:
         declarations = self.registry.declarations
-        if declarations is not self._seen_declarations:
-            self._reach, self._seen_declarations = Reach(declarations), declarations
-        return self._reach
+        seen, reach = self._seen
+        if declarations is not seen:
+            reach = Reach(declarations)
+            self._seen = declarations, reach
+        return reach
 
     def _weave(self, module: ModuleType, batch: _Batch, *, running: bool = False) -> None:
         name = namespace(module).get("__name__")
-        if type(name) is not str or self._done or not self._reaching().module(name):
+        reach = self._reaching()
+        if type(name) is not str or self._done or not reach.module(name):
             return
         if is_lazy(module):
             self._hook.watch_lazy(module)
             return
         if running and not self._waits(module):
             self._unfinished.append(module)
-        meant = self._reach.function
+        meant = reach.function
         for thing in things_of(module, name):
             if not meant(thing.name):
                 continue
@@ -335,14 +337,15 @@ class Weaving:
                 batch.problems.append(str(error))
 
     def _tell_unmatched(self, names: Iterable[str]) -> None:
+        reach = self._reaching()
         modules = {name: sys.modules.get(name) for name in names}
         # What is still running, and a program's own file, may yet define it.
         done = {
             name: module
             for name, module in modules.items()
-            if name != "__main__" and is_plain(module) and self._reach.module(name) and not self._waits(module)
+            if name != "__main__" and is_plain(module) and reach.module(name) and not self._waits(module)
         }
-        self._told.unmatched(self._reach, done, self._names, self._skipped)
+        self._told.unmatched(reach, done, self._names, self._skipped)
 
     def _standing(self) -> list[Woven]:
         return [one for one in list(self._woven.values()) if one.resilience is not None]

@@ -68,9 +68,9 @@ class Hanging:
 
     def __init__(self, trial: Trial) -> None:
         self.told: list[str] = []
-        self.reached = asyncio.Event()
+        self.reached: asyncio.Event = asyncio.Event()
         self.hangs = True
-        self.fn = trial.put_on(self._function())
+        self.fn: Any = trial.put_on(self._function())
 
     def _function(self) -> Callable[..., Awaitable[None]]:
         async def work(*_args: Any, **_kwargs: Any) -> None:

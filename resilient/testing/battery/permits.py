@@ -20,6 +20,10 @@ __all__ = ["CHECKS", "room"]
 # In a row: what one takes away shows.
 _MANY = 100
 
+# How often, and after how many seconds each time, a call is made to see whether calls are admitted again.
+_TRIES = 8
+_LONG = 100_000.0
+
 # As many calls at once as anybody looks for.
 _ROOM = 128
 
@@ -127,4 +131,31 @@ def refusals_are_counted(trial: Trial) -> None:
         trial.broken(f"of {_MANY} failing calls {refused} were refused, and {counted} counted")
 
 
-CHECKS = (permits_are_given_back, refusals_are_counted)
+@promise("a hundred failing calls in a row take nothing away for ever")
+def failures_are_survived(trial: Trial) -> None:
+    """
+    Fail, let time pass, and look whether calls are admitted again; an error may say that time alone will not do.
+    """
+    fails = True
+
+    def body(*_args: Any, **_kwargs: Any) -> str:
+        if fails:
+            raise ConnectionError
+        return "done"
+
+    fn = trial.function(body)
+    if trial.call(fn).refused:
+        return
+    for _ in range(_MANY):
+        trial.call(fn)
+    fails = False
+    clock: Any = trial.registry.hub.clock
+    for _ in range(_TRIES):
+        clock.advance(_LONG)
+        ending = trial.call(fn)
+        if not ending.refused or getattr(ending.error, "retry_after", 0.0) is None:
+            return
+    trial.broken(f"{_TRIES} calls after {_MANY} failing ones, each {_LONG:g} s after the other, were refused")
+
+
+CHECKS = (permits_are_given_back, refusals_are_counted, failures_are_survived)

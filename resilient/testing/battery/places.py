@@ -27,6 +27,8 @@ __all__ = ["CHECKS"]
 
 _STATUSES = ("pass", "warn", "fail")
 
+_ATTEMPTS = 7
+
 
 @promise("a stack is one wrapper around the raw function, and its order is as written")
 def stacks_fuse(trial: Trial) -> None:
@@ -46,6 +48,24 @@ def stacks_fuse(trial: Trial) -> None:
         ending = trial.call(fn)
         if not ending.refused and ending != Ending("done"):
             trial.broken(f"a call through {', '.join(expected)} had {ending}")
+
+
+@promise("what stands below runs by its own plan")
+def plans_below_run(trial: Trial) -> None:
+    """
+    Put it above @retry, and count the attempts at a call that always fails.
+    """
+    attempts = 0
+
+    def failing(*_args: Any, **_kwargs: Any) -> None:
+        nonlocal attempts
+        attempts += 1
+        raise ConnectionError
+
+    fn = put_on(trial.raw(failing), retry(max_attempts=_ATTEMPTS, initial_delay=0.0), trial.policy)
+    trial.call(fn)
+    if attempts % _ATTEMPTS:
+        trial.broken(f"above @retry(max_attempts={_ATTEMPTS}) there were {attempts} attempts")
 
 
 def _nothing(*_args: Any, **_kwargs: Any) -> None:
@@ -170,4 +190,4 @@ def _is_json(value: Mapping[str, Any]) -> bool:
     return True
 
 
-CHECKS = (stacks_fuse, methods_are_bound, registries_are_apart, disabled_is_raw, health_is_told)
+CHECKS = (stacks_fuse, plans_below_run, methods_are_bound, registries_are_apart, disabled_is_raw, health_is_told)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import types
     from collections.abc import Callable, Coroutine
 
+    from resilient.operation import Operation
     from resilient.policies.base import Command, Outcome
     from resilient.registry import Registry
 
@@ -226,7 +227,7 @@ class Flight:
     def __init__(self, trial: Trial, fn: Any, args: tuple[Any, ...]) -> None:
         pipeline = resilience_of(fn).pipeline
         self._trial = trial
-        self.op = pipeline.operation(next(pipeline.ticks))
+        self.op: Operation = pipeline.operation(next(pipeline.ticks))
         self.op.is_async = trial.is_async
         self._plan = planned(self.op, args, {})
         self.command: Command | None = None
