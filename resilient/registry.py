@@ -20,7 +20,6 @@ from resilient.forks import survives_fork
 from resilient.hub import Hub
 from resilient.policies.options import describe
 from resilient.shelves import Shelves, not_a_text
-from resilient.snapshot import HealthSnapshot, take_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from resilient.playbooks.procedure import RecoveryProcedure
     from resilient.policies.base import Raised
     from resilient.policies.policy import Policy
+    from resilient.snapshot import HealthSnapshot
 
 __all__ = ["Registry", "default_registry", "health", "swap_default"]
 
@@ -163,6 +163,9 @@ class Registry(Declaring, Shelves):
         """
         Return the state of everything, now.
         """
+        # Only who asks for it needs it.
+        from resilient.snapshot import take_snapshot
+
         return take_snapshot(self)
 
     def failure_ratio(self) -> float | None:

@@ -314,10 +314,7 @@ def test_row_32_a_signal_handler_that_calls_at_any_time(colour, registry, switch
             told.add(colour.call(own.functions[0], True))
             told.add(colour.call(own.functions[2]))
     finally:
-        # In this order: a handler that still runs sets the timer once more, and nobody's signal ends the process.
-        signal.signal(signal.SIGALRM, signal.SIG_IGN)
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
-        signal.signal(signal.SIGALRM, before)
+        strikes_no_more(before)
         stop.set()
         other.join(PATIENCE)
 
@@ -325,6 +322,17 @@ def test_row_32_a_signal_handler_that_calls_at_any_time(colour, registry, switch
     assert told == {"unnamed", "named"}
     assert set(handled) == {"unnamed"}
     assert len(handled) > 4
+
+
+def strikes_no_more(before):
+    """
+    Stop the timer, and put the handler *before* back.
+
+    In this order: a handler that still runs sets the timer once more, and nobody's signal ends the process.
+    """
+    signal.signal(signal.SIGALRM, signal.SIG_IGN)
+    signal.setitimer(signal.ITIMER_REAL, 0.0)
+    signal.signal(signal.SIGALRM, before)
 
 
 @needs_timers
@@ -361,8 +369,7 @@ def test_row_32_a_signal_handler_may_call_what_it_interrupts(colour, registry, u
             number += 1
             assert colour.call(work, number) in {number, "instead"}
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
-        signal.signal(signal.SIGALRM, before)
+        strikes_no_more(before)
 
     assert set(handled) == {"instead"}
     assert len(handled) >= 100
