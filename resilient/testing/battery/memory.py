@@ -4,6 +4,7 @@ What is kept of a call when it is over, and of an attempt when the next one begi
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import threading
 import time
@@ -101,9 +102,19 @@ def failed_frames_are_free(trial: Trial) -> None:
             raise kind
 
         fn = trial.function(body)
+
+        async def acall(fn: Any = fn, refs: _Refs = refs) -> int:
+            await trial.acall(fn)
+            # Until a task is suspended once more, its event loop may hold the last error.
+            await asyncio.sleep(0)
+            return refs.kept()
+
         with _uncollected():
-            trial.call(fn)
-            left = refs.kept()
+            if trial.is_async:
+                left = trial.run(acall())
+            else:
+                trial.call(fn)
+                left = refs.kept()
         if max(seen):
             trial.broken(f"where it raised {kind.__name__}, the frame was there when the function was called again")
         if left:
