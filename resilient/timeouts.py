@@ -97,8 +97,8 @@ class _Threads:
     __slots__ = ("__weakref__", "_left_behind", "under_way")
 
     def __init__(self) -> None:
-        # What stands for each call that is under way.
-        self.under_way: set[object] = set()
+        # The calls that are under way.
+        self.under_way: set[Operation] = set()
         self._left_behind: set[threading.Thread] = set()
 
     def leave_behind(self, thread: threading.Thread) -> None:
@@ -225,16 +225,18 @@ class TimeoutPolicy(Policy):
         """
         if not self.options["in_thread"]:
             return (yield from self._limited(op, args, kwargs, inner))
-        threads, most, this = self._threads, self.options["max_threads"], object()
-        # First: of two at once, both see the other.
-        threads.under_way.add(this)
+        threads, most = self._threads, self.options["max_threads"]
+        # Once, however many limits are in the stack. First: of two at once, both see the other.
+        counts = op not in threads.under_way
+        threads.under_way.add(op)
         try:
             if len(threads.under_way) + (abandoned := threads.abandoned()) > most:
                 op.rejected += 1
                 return Raised(ThreadLimitError(op.function, most, abandoned))
             return (yield from self._limited(op, args, kwargs, inner))
         finally:
-            threads.under_way.discard(this)
+            if counts:
+                threads.under_way.discard(op)
 
     def _limited(
         self, op: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any], inner: Callable[..., Plan]

@@ -220,6 +220,16 @@ def test_calls_under_way_take_a_thread_too(registry, stuck):
     assert 1 <= work.calls() <= 3
 
 
+def test_a_call_takes_one_thread_under_two_limits(registry, stuck):
+    """
+    The attempt's and the total one are of the same call.
+    """
+    fn = timeout(2, in_thread=True, max_threads=1, registry=registry)(stuck.of("done", "done"))
+    fn = timeout(5, in_thread=True, max_threads=1)(retry(fn))
+
+    assert [fn(), fn()] == ["done", "done"]
+
+
 def test_threads_outlive_the_policy_that_left_them(registry, stuck):
     """
     Where other options are declared for the function, they count as before, in health and against the limit.
