@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import threading
 from typing import TYPE_CHECKING, Any, Protocol
-from weakref import WeakSet
 
 from resilient.analytics.recorder import ErrorAnalytics
 from resilient.classify import Classifier
@@ -20,6 +19,7 @@ from resilient.forks import survives_fork
 from resilient.hub import Hub
 from resilient.policies.options import describe
 from resilient.shelves import Shelves, not_a_text
+from resilient.watchers import Watchers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -69,7 +69,7 @@ class Registry(Declaring, Shelves):
         self.latency: LatencyWindow = LatencyWindow(clock)
         self._parts: dict[str, Any] = {}
         self._plain: dict[str, Policy] = {}
-        self._counters: WeakSet[_Counter] = WeakSet()
+        self._counters: Watchers[_Counter] = Watchers()
         # Who wants the level to follow memory failures.
         self._lowering: set[object] = set()
         self._lock = threading.RLock()
@@ -198,7 +198,7 @@ class Registry(Declaring, Shelves):
             chain.reset()
         for pipeline in self.hub.pipelines():
             pipeline.reset_stats()
-        for counter in list(self._counters):
+        for counter in self._counters.living():
             counter.reset()
         self.hub.forget_retired()
         self._ratio.reset()

@@ -118,6 +118,25 @@ def switches():
 
 
 @pytest.fixture
+def at_collections():
+    """
+    Call a function at every collection of garbage, of which there are many.
+
+    Finalizers, and what is in `gc.callbacks`, run in the middle of other code, and let other threads run there.
+    """
+    thresholds, before = gc.get_threshold(), gc.callbacks[:]
+
+    def start(act):
+        gc.callbacks.append(lambda phase, info: act())
+        # Young garbage alone, for that is quick.
+        gc.set_threshold(100, 1000, 1000)
+
+    yield start
+    gc.set_threshold(*thresholds)
+    gc.callbacks[:] = before
+
+
+@pytest.fixture
 def quiet_log(monkeypatch):
     """
     Keep pytest's own log handlers from being somebody who wants to hear of failures.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib.util
+import itertools
 import random
 import sys
 import threading
@@ -25,6 +26,7 @@ from resilient import (
     Registry,
     ResilientWarning,
     RetryConfig,
+    RetryMechanism,
     circuit,
     default_registry,
     fallback_chain,
@@ -677,6 +679,34 @@ def test_counters_are_reset_as_long_as_they_live(registry):
     registry.reset()
 
     assert resets == [kept]
+
+
+def test_counters_may_come_while_others_are_reset(registry, switches):
+    """
+    Another thread may make mechanisms, whose counts are reset with the registry, while it is reset.
+    """
+    config = RetryConfig(max_attempts=1)
+    mechanisms = [RetryMechanism(config, registry) for _ in range(100)]
+    done = threading.Event()
+    made = itertools.count()
+
+    def add():
+        while not done.is_set():
+            RetryMechanism(config, registry)
+            next(made)
+
+    adding = threading.Thread(target=add)
+    adding.start()
+    try:
+        for mechanism in mechanisms:
+            mechanism.call(int)
+            registry.reset()
+    finally:
+        done.set()
+        adding.join()
+
+    assert next(made) > 0
+    assert not any(mechanism.get_stats() for mechanism in mechanisms)
 
 
 # -- forks ----------------------------------------------------------------------------------------------

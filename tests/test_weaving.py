@@ -12,6 +12,7 @@ import importlib
 import importlib.machinery
 import importlib.util
 import inspect
+import itertools
 import json
 import pickle
 import string
@@ -836,6 +837,37 @@ def test_threads_may_import_while_others_weave(project, switches):
     assert weaving.missed == ()
     unweave()
     assert not any(guarded(sys.modules[name].f0) for name in modules)
+
+
+def test_modules_may_come_and_grow_in_the_middle_of_a_look(project, monkeypatch, at_collections):
+    """
+    Garbage is collected while tables are read, and at a collection another thread may import or define something.
+    """
+    # More names than the interpreter keeps spare pairs for: reading them makes new ones.
+    many = "".join(f"name{index} = {index}\n" for index in range(3000))
+    engine = project.module("engine", many + textwrap.dedent(ENGINE))
+    holder = project.module("holder", f"from engine import render\n{many}")
+    for index in range(3000):
+        monkeypatch.setitem(sys.modules, f"more{index}", types.ModuleType(f"more{index}"))
+    numbers = itertools.count()
+
+    def grow():
+        name = f"come{next(numbers)}"
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+        setattr(engine, name, None)
+        setattr(holder, name, None)
+
+    project.declare("engine:render")
+    at_collections(grow)
+    with pytest.warns(ResilientWarning, match="1 reference was taken before"):
+        weaving = weave(project.file, registry=project.registry)
+    missed = weaving.missed
+    functions = weaving.functions
+    gc.set_threshold(0)
+
+    assert next(numbers) > 0
+    assert functions == ("engine:render",)
+    assert missed == (("holder", "render"),)
 
 
 @needs_fork

@@ -107,7 +107,7 @@ class Account:
         }
 
     def _sorted(self) -> list[tuple[tuple[str, str], int]]:
-        return sorted(self._did.items(), key=lambda item: (item[0][1], -item[1], item[0][0]))
+        return sorted(self._did.copy().items(), key=lambda item: (item[0][1], -item[1], item[0][0]))
 
     def __str__(self) -> str:
         told = self.to_dict()

@@ -18,7 +18,7 @@ from resilient.weaving.hooks import namespace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from types import ModuleType
+    from types import MappingProxyType, ModuleType
 
 __all__ = ["AROUND", "IN_C", "Found", "References", "Thing", "at", "contents", "own_name", "raw_of", "things_of"]
 
@@ -42,7 +42,7 @@ _qualname_of = type.__dict__["__qualname__"].__get__
 _TABLE = 1000
 
 
-def contents(holder: ModuleType | type) -> Mapping[str, Any]:
+def contents(holder: ModuleType | type) -> dict[str, Any] | MappingProxyType[str, Any]:
     """
     Return the dictionary of a module or class.
     """
@@ -137,8 +137,8 @@ def things_of(module: ModuleType, home: str) -> Iterator[Found | Thing]:
     seen = set()
     for holder in holders:
         path = "" if holder is module else f"{_qualname_of(holder)}."
-        # In one step: another thread may be defining more.
-        for key, value in list(contents(holder).items()):
+        # Copied in one step, which a list of its items is not: another thread may be defining more.
+        for key, value in contents(holder).copy().items():
             raw = raw_of(value) if issubclass(type(value), AROUND) else value
             name = own_name(raw)
             if name is not None:
@@ -194,7 +194,7 @@ class References:
                 continue
             self._seen.add(id(holder))
             dot = "." if ":" in where else ":"
-            for key, value in list(contents(holder).items()):
+            for key, value in contents(holder).copy().items():
                 held = self._names.get(id(raw_of(value)))
                 if held is not None:
                     yield where, str(key), held

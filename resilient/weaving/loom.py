@@ -356,4 +356,5 @@ def _under_way(module: Any) -> bool:
 
 
 def _modules() -> list[tuple[str, Any]]:
-    return list(sys.modules.items())
+    # Copied in one step: another thread may be importing, and while a list of pairs is made garbage may be collected.
+    return list(sys.modules.copy().items())
