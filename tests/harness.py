@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import functools
 import os
+import re
 import select
 import signal
 import subprocess
@@ -104,6 +105,13 @@ def delays_of(colour, registry, fn):
     with capture_events(registry) as events:
         colour.outcome(fn)
     return [event.delay for event in events if isinstance(event, RetryScheduled)]
+
+
+def shown(value):
+    """
+    Return what names a parameter: its `repr` without addresses, so that a test has the same name in every process.
+    """
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
 
 
 def caught(fn, *args, **kwargs):

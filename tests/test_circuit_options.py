@@ -16,6 +16,7 @@ from resilient import CircuitBreakerConfig, CircuitBreakerOpenError, PolicyError
 from resilient.policies.circuit import CIRCUIT_OPTIONS, CircuitPolicy
 from resilient.policies.tripping import TripRule, lease_time, open_time
 from resilient.testing import FakeClock
+from tests.harness import shown
 
 
 class Deaf:
@@ -204,7 +205,7 @@ def test_configs_are_values():
         ({"listeners": Deaf()}, "listeners must be pybreaker listeners: objects with before_call"),
         ({"listeners": [Listener(), Deaf()]}, "listeners must be pybreaker listeners: objects with before_call"),
     ],
-    ids=str,
+    ids=shown,
 )
 @pytest.mark.parametrize("form", ["config", "decorator"])
 def test_what_cannot_be_meant_is_refused(given, problem, form):

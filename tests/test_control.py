@@ -15,7 +15,7 @@ from resilient.control.overrides import at_level
 from resilient.errors import PolicyError
 from resilient.events import LevelChanged
 from resilient.levels import DegradationLevel as Level
-from tests.harness import held, in_fork, may_fork, needs_fork
+from tests.harness import held, in_fork, may_fork, needs_fork, shown
 
 
 class Owner:
@@ -712,7 +712,7 @@ def test_evaluate_costs_nothing_without_triggers(degradation, clock, monkeypatch
     assert degradation.level is Level.HIGH
 
 
-@pytest.mark.parametrize("wrong", [ZeroDivisionError, "many", float("nan"), object()], ids=repr)
+@pytest.mark.parametrize("wrong", [ZeroDivisionError, "many", float("nan"), object()], ids=shown)
 def test_signal_that_fails(clock, wrong):
     """
     A signal that raises, or reads no number, is unavailable and harms nobody.

@@ -28,7 +28,7 @@ from resilient import (
 from resilient.events import AttemptFailed, OperationFailed, RetriesExhausted, RetryScheduled
 from resilient.policies.retry import RETRY_OPTIONS, RetryPolicy, note
 from resilient.testing import FakeClock, attempts, capture_events, no_waits
-from tests.harness import Colour, Middle, Tensor, delays_of, script
+from tests.harness import Colour, Middle, Tensor, delays_of, script, shown
 
 
 @pytest.fixture
@@ -814,7 +814,7 @@ def test_repr(registry):
         {"before_sleep": lambda state: None},
         {"wait": lambda state: 0.001, "stop": lambda state: False},
     ],
-    ids=str,
+    ids=shown,
 )
 @pytest.mark.usefixtures("no_gc")
 @pytest.mark.parametrize("delay", [0, 1])

@@ -18,6 +18,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from resilient.classification import retry_after as module
 from resilient.classification.retry_after import retry_after
 from resilient.errors import CircuitBreakerOpenError, FallbackChainExhaustedError, PolicyError
+from tests.harness import shown
 
 
 class Noon:
@@ -100,7 +101,7 @@ def test_attribute(value, seconds):
         object(),
         [5],
     ],
-    ids=lambda value: repr(value)[:30],
+    ids=lambda value: shown(value)[:30],
 )
 def test_ignored(value):
     """

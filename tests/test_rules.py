@@ -14,6 +14,7 @@ from resilient.errors import PolicyError
 from resilient.levels import DegradationLevel
 from resilient.policies.rules import DEFAULT_RULES, cap, enabled_from, equal, is_feature, ladder, scale
 from resilient.policies.sizes import resized
+from tests.harness import shown
 
 FULL, HIGH, MEDIUM, LOW, MINIMAL = DegradationLevel
 LEVELS = tuple(DegradationLevel)
@@ -107,7 +108,7 @@ def test_default_rules(name, value, expected):
         -5,
         0,
     ],
-    ids=repr,
+    ids=shown,
 )
 def test_unknown_forms_stay(name, value):
     """

@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 import pytest
 
 from resilient.text import LIMIT, cut, escape, safe_repr, safe_str, type_name
+from tests.harness import shown
 
 
 class CustomError(Exception):
@@ -71,7 +72,7 @@ def peak_of(call: object) -> int:
         ExceptionGroup("several", [ValueError("x"), KeyError("y")]),
         CustomError(lambda: "its own words"),
     ],
-    ids=repr,
+    ids=shown,
 )
 def test_safe_str_is_str(error: Exception) -> None:
     """
