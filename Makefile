@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 PY = $(VENV)/bin/python
+# Several tests at once, one for each processor; more workers than that mostly collect.
+AT_ONCE = --numprocesses logical --maxprocesses 4
 PIP_INSTALL = $(PY) -m pip install --quiet --disable-pip-version-check --editable
 # Pyright brings its own Node and its own version, and takes the packages of the first Python on PATH.
 PYRIGHT = PATH="$(abspath $(VENV))/bin:$$PATH" \
@@ -35,15 +37,15 @@ demo-woven: $(VENV)/.demo-installed ## the same film by an engine without decora
 		-m docs.examples.render_farm --woven $(if $(STORYBOARD),--storyboard "$(STORYBOARD)")
 
 test: $(VENV)/.dev-installed ## run the tests, but for those marked slow
-	@$(PY) -m pytest
+	@$(PY) -m pytest $(AT_ONCE)
 
-# 5 is pytest's "nothing was selected".
+# One after the other, for many of them measure. 5 is pytest's "nothing was selected".
 test-slow: $(VENV)/.dev-installed ## run the tests marked slow
 	@$(PY) -m pytest -m slow || test $$? -eq 5
 
 test-all: ## run the tests on every Python found, and at the lowest dependency versions
 	@.ci/venv $(VENV) $(PYTHON)
-	@$(PY) .ci/test_all.py
+	@$(PY) .ci/test_all.py $(AT_ONCE)
 
 check: lint types coverage bench-quick ## run everything that a change has to pass
 
