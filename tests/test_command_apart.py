@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import colorsys
 import multiprocessing.spawn
-import os
-import subprocess
 import sys
 import types
 from pathlib import Path
@@ -16,9 +14,7 @@ import pytest
 
 from resilient.command import apart, step_aside
 from tests.command_line import command_line
-
-ROOT = Path(__file__).parents[1]
-ENVIRON = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+from tests.programs import ROOT, governed, start
 
 POLICIES = """
 [functions]
@@ -72,22 +68,6 @@ def folder(tmp_path):
     (tmp_path / "policies.toml").write_text(POLICIES)
     (tmp_path / "program.py").write_text(PROGRAM)
     return tmp_path
-
-
-def start(folder, *words):
-    """
-    Start an interpreter in *folder*; return status, standard output and standard error.
-    """
-    command = [sys.executable, *words]
-    done = subprocess.run(command, cwd=folder, env=ENVIRON, capture_output=True, text=True, check=False, timeout=60)
-    return done.returncode, done.stdout, done.stderr
-
-
-def governed(folder, *words):
-    """
-    Do the same by ``resilient run``.
-    """
-    return start(folder, "-m", "resilient", "run", "--policies", "policies.toml", *words)
 
 
 @pytest.mark.parametrize("words", [["program.py"], ["-m", "program"]], ids=" ".join)

@@ -4,17 +4,13 @@ A program that cannot be read is told of as Python tells of it, with its file.
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from tests.command_line import command_line
+from tests.programs import governed, start
 
-ROOT = Path(__file__).parents[1]
-ENVIRON = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
 POLICIES = '[functions]\n"film.scene:*" = { circuit = true }\n'
 
 # Told by Python in the very same words.
@@ -44,21 +40,9 @@ NAMED = {
 }
 
 
-def start(folder, *words):
-    """
-    Start an interpreter in *folder*; return status, standard output and standard error.
-    """
-    command = [sys.executable, *words]
-    done = subprocess.run(command, cwd=folder, env=ENVIRON, capture_output=True, text=True, check=False, timeout=60)
-    return done.returncode, done.stdout, done.stderr
-
-
-def governed(folder, *words):
-    """
-    Do the same by ``resilient run``.
-    """
-    (folder / "policies.toml").write_text(POLICIES)
-    return start(folder, "-m", "resilient", "run", "--policies", "policies.toml", *words)
+@pytest.fixture(autouse=True)
+def _policies(tmp_path):
+    (tmp_path / "policies.toml").write_text(POLICIES)
 
 
 @pytest.mark.parametrize("source", SAME.values(), ids=SAME)

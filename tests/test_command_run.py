@@ -5,21 +5,15 @@ A program runs under declared policies as it runs without: its status, its outpu
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
 import textwrap
 import zipfile
-from pathlib import Path
 
 import pytest
 
 from tests.harness import python
-
-ROOT = Path(__file__).parents[1]
-ENVIRON = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+from tests.programs import ENVIRON, governed, start
 
 # Every function of the program is under a policy that changes nothing while calls go well.
 EVERYTHING = """
@@ -47,30 +41,6 @@ def folder(tmp_path):
         return tmp_path
 
     return write
-
-
-def start(folder, *words, **more):
-    """
-    Start an interpreter in *folder*, and return how it ended.
-    """
-    command = [sys.executable, *words]
-    return subprocess.run(
-        command, cwd=folder, env=ENVIRON, capture_output=True, text=True, check=False, timeout=60, **more
-    )
-
-
-def governed(folder, *words, options=(), **more):
-    """
-    Do the same by ``resilient run``.
-    """
-    return start(folder, "-m", "resilient", "run", "--policies", "policies.toml", *options, *words, **more)
-
-
-def ended(done):
-    """
-    Return what a shell sees of a program.
-    """
-    return done.returncode, done.stdout, done.stderr
 
 
 FACTS = """
@@ -223,9 +193,9 @@ def test_a_program_ends_as_it_does_without(folder, text):
     """
     place = folder({"program.py": text})
 
-    expected = ended(start(place, "program.py", "one", "--two"))
+    expected = start(place, "program.py", "one", "--two")
     place = folder({"program.py": text})
-    assert ended(governed(place, "program.py", "one", "--two")) == expected
+    assert governed(place, "program.py", "one", "--two") == expected
 
 
 @pytest.mark.parametrize("path", ["./program.py", "film/../program.py", "film/linked.py"])
@@ -236,9 +206,9 @@ def test_a_program_knows_its_place(folder, path):
     place = folder({"program.py": "import sys\ndef f(): pass\nprint(sys.argv, sys.path[0], __file__)\n", "film/x": ""})
     (place / "film" / "linked.py").symlink_to(place / "program.py")
 
-    expected = ended(start(place, path))
+    expected = start(place, path)
     assert expected[0] == 0
-    assert ended(governed(place, path)) == expected
+    assert governed(place, path) == expected
 
 
 @pytest.mark.parametrize("flag", ["-P", "-O", "-Wignore"])
@@ -251,7 +221,7 @@ def test_flags_of_the_interpreter_hold(folder, flag):
 
     expected = start(place, flag, "program.py", str(place))
     done = start(place, flag, "-m", "resilient", "run", "--policies", "policies.toml", "program.py", str(place))
-    assert ended(done) == ended(expected)
+    assert done == expected
 
 
 def test_a_signal_ends_it_as_without(folder, interruptible):
@@ -263,9 +233,9 @@ def test_a_signal_ends_it_as_without(folder, interruptible):
     )
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        expected = ended(start(place, "program.py", str(int(number))))
+        expected = start(place, "program.py", str(int(number)))
         assert expected[0] == -number
-        assert ended(governed(place, "program.py", str(int(number)))) == expected
+        assert governed(place, "program.py", str(int(number))) == expected
 
 
 def test_a_module_runs_as_by_dash_m(folder):
@@ -280,9 +250,9 @@ def test_a_module_runs_as_by_dash_m(folder):
     place = folder({"film/__init__.py": "", "film/__main__.py": text, "film/scene.py": text, "single.py": text})
 
     for name in ("film", "film.scene", "single"):
-        expected = ended(start(place, "-m", name, "-x", "--report"))
+        expected = start(place, "-m", name, "-x", "--report")
         assert expected[0] == 0
-        assert ended(governed(place, "-m", name, "-x", "--report")) == expected
+        assert governed(place, "-m", name, "-x", "--report") == expected
 
 
 def test_a_folder_and_a_zip_file_run(folder):
@@ -300,10 +270,10 @@ def test_a_folder_and_a_zip_file_run(folder):
         archive.writestr("part.py", "print('part')\n")
 
     for name in ("film", "film.zip"):
-        expected = ended(start(place, name, "one"))
+        expected = start(place, name, "one")
         assert expected[0] == 0
-        assert ended(governed(place, name, "one")) == expected
-    assert ended(governed(place, "empty")) == (1, "", f"resilient: can't find '__main__' module in '{place}/empty'\n")
+        assert governed(place, name, "one") == expected
+    assert governed(place, "empty") == (1, "", f"resilient: can't find '__main__' module in '{place}/empty'\n")
 
 
 def test_compiled_programs_run(folder):
@@ -313,7 +283,7 @@ def test_compiled_programs_run(folder):
     place = folder({"program.py": "import sys\ndef f(): pass\nf()\nprint(sys.argv, __file__, type(__loader__))\n"})
     start(place, "-c", "import py_compile; py_compile.compile('program.py', 'program.pyc')")
 
-    expected = ended(start(place, "program.pyc"))
+    expected = start(place, "program.pyc")
     done = governed(place, "program.pyc")
     assert (done.returncode, done.stdout) == expected[:2]
     assert "'__main__:*' matched no function" in done.stderr
@@ -329,7 +299,7 @@ def test_a_program_that_is_not_there(folder):
     module = governed(place, "-m", "gone.module")
     nothing = governed(place)
 
-    assert ended(gone) == (
+    assert gone == (
         2,
         "",
         f"resilient: can't open file '{place}/gone.py': [Errno 2] No such file or directory\n",
@@ -367,7 +337,7 @@ def test_functions_of_the_program_are_governed_by_the_name_of_its_file(folder):
 
     done = governed(place, "program.py")
 
-    assert ended(done) == (0, "3 6\n", "")
+    assert done == (0, "3 6\n", "")
 
 
 def test_functions_of_a_module_run_by_its_name_are_governed(folder):
@@ -379,7 +349,7 @@ def test_functions_of_a_module_run_by_its_name_are_governed(folder):
 
     done = governed(place, "-m", "film.program")
 
-    assert ended(done) == (0, "3 6\n", "")
+    assert done == (0, "3 6\n", "")
 
 
 def test_imported_modules_are_woven_before_anybody_holds_their_functions(folder):
@@ -394,7 +364,7 @@ def test_imported_modules_are_woven_before_anybody_holds_their_functions(folder)
         }
     )
 
-    assert ended(governed(place, "program.py")) == (0, "3\n", "")
+    assert governed(place, "program.py") == (0, "3\n", "")
 
 
 def test_a_fallback_may_stand_further_down_in_the_program(folder):
@@ -421,7 +391,7 @@ def test_a_fallback_may_stand_further_down_in_the_program(folder):
         }
     )
 
-    assert ended(governed(place, "program.py")) == (0, "loaded once\ncard card\n", "")
+    assert governed(place, "program.py") == (0, "loaded once\ncard card\n", "")
 
 
 def test_inner_functions_are_governed_only_where_a_pattern_names_them(folder):
@@ -468,7 +438,7 @@ def test_spawned_processes_are_governed_too(folder):
 
     for method, name in (("spawn", "__mp_main__"), ("fork", "__main__")):
         done = governed(place, "program.py", method)
-        assert ended(done) == (0, f"(7, '{name}', 3, '__main__:flaky')\n", "")
+        assert done == (0, f"(7, '{name}', 3, '__main__:flaky')\n", "")
 
 
 def test_spawning_works_as_without(folder):
@@ -488,9 +458,9 @@ def test_spawning_works_as_without(folder):
     """
     place = folder({"film/program.py": text})
 
-    expected = ended(start(place, "-m", "film.program", "x"))
+    expected = start(place, "-m", "film.program", "x")
     assert expected[0] == 0
-    assert ended(governed(place, "-m", "film.program", "x")) == expected
+    assert governed(place, "-m", "film.program", "x") == expected
 
 
 def test_a_report_tells_what_the_policies_did(folder):
@@ -546,9 +516,9 @@ def test_a_pattern_that_matches_nothing_is_told_and_fails_a_strict_run(folder):
     )
     told = "resilient: 'engine:render' matched no function\n"
 
-    assert ended(governed(place, "program.py", "0")) == (0, "made\n", told)
-    assert ended(governed(place, "program.py", "0", options=["--strict"])) == (1, "made\n", told)
-    assert ended(governed(place, "program.py", "3", options=["--strict"])) == (3, "made\n", told)
+    assert governed(place, "program.py", "0") == (0, "made\n", told)
+    assert governed(place, "program.py", "0", options=["--strict"]) == (1, "made\n", told)
+    assert governed(place, "program.py", "3", options=["--strict"]) == (3, "made\n", told)
 
 
 def test_policies_that_cannot_be_meant_keep_the_program_from_running(folder):
@@ -575,7 +545,7 @@ def test_policies_are_found_as_everywhere(folder):
     (place / "resilient.toml").unlink()
     none = start(place, "-m", "resilient", "run", "program.py")
 
-    assert ended(found) == (0, "3 6\n", "")
+    assert found == (0, "3 6\n", "")
     assert (none.returncode, none.stdout) == (2, "")
     assert "no policies found" in none.stderr
 
@@ -637,7 +607,7 @@ def test_the_status_is_what_python_makes_of_it(folder, code):
     """
     place = folder({"program.py": f"import sys\ndef f(): pass\nsys.exit({code})\n"})
 
-    assert ended(governed(place, "program.py")) == ended(start(place, "program.py"))
+    assert governed(place, "program.py") == start(place, "program.py")
 
 
 def test_dashes_may_stand_before_the_program(folder):
@@ -646,7 +616,7 @@ def test_dashes_may_stand_before_the_program(folder):
     """
     place = folder({"program.py": "import sys\ndef f(): pass\nprint(sys.argv)\n"})
 
-    assert ended(governed(place, "--", "program.py", "-x")) == ended(start(place, "program.py", "-x"))
+    assert governed(place, "--", "program.py", "-x") == start(place, "program.py", "-x")
 
 
 def test_a_reference_that_never_comes_is_told(folder):

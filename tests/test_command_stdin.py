@@ -5,17 +5,13 @@ The program ``-`` is read from standard input, as by Python.
 from __future__ import annotations
 
 import io
-import os
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from tests.command_line import command_line
+from tests.programs import start
 
-ROOT = Path(__file__).parents[1]
-ENVIRON = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
 POLICIES = '[functions]\n"__main__:*" = { circuit = true }\n'
 
 FACTS = """
@@ -57,19 +53,10 @@ def test_a_program_from_standard_input_ends_as_it_does_without(run, program):
     """
     Status, output, tracebacks and what it knows of itself are Python's.
     """
+    how = {"input": program.encode(), "text": False}
 
-    def start(*words):
-        done = subprocess.run(
-            [sys.executable, *words],
-            cwd=run.folder,
-            env=ENVIRON,
-            input=program.encode(),
-            capture_output=True,
-            check=False,
-        )
-        return done.returncode, done.stdout, done.stderr
-
-    assert start("-m", "resilient", "run", "-", "one", "--two") == start("-", "one", "--two")
+    expected = start(run.folder, "-", "one", "--two", **how)
+    assert start(run.folder, "-m", "resilient", "run", "-", "one", "--two", **how) == expected
 
 
 def test_its_functions_are_governed(run, monkeypatch):
