@@ -130,6 +130,72 @@ def test_a_program_imports_the_modules_of_its_own_folder(tmp_path, place, name):
     assert governed(tmp_path, program) == expected
 
 
+OWN = """
+calls = 0
+
+def pick():
+    global calls
+    calls += 1
+    if calls < 3:
+        raise ConnectionError("busy")
+    return calls
+"""
+
+CHOOSING = """
+import multiprocessing, sys
+from random import pick
+
+def show():
+    print(pick(), sys.modules["random"].__file__)
+
+if __name__ == "__main__":
+    show()
+    child = multiprocessing.get_context("spawn").Process(target=show)
+    child.start()
+    child.join()
+"""
+
+
+@pytest.fixture
+def choosing(tmp_path):
+    """
+    A folder with a program whose module has the name of one of Python's, which the command has loaded by then.
+    """
+    film = tmp_path / "film"
+    film.mkdir()
+    policies = POLICIES.replace("__main__:flaky", "random:pick")
+    (tmp_path / "policies.toml").write_text(f'import = ["owned"]\n{policies}')
+    (film / "resilient.toml").write_text(policies)
+    (film / "random.py").write_text(OWN)
+    (film / "owned.py").write_text("")
+    (film / "program.py").write_text(CHOOSING)
+    return film
+
+
+@pytest.mark.parametrize("place", [".", "film"])
+def test_a_pattern_means_the_module_of_the_program(choosing, place):
+    """
+    In its processes too, wherever it is started; it is not looked for in Python's module of that name.
+    """
+    file = choosing / "random.py"
+    words = ["--policies", "policies.toml", "film/program.py"] if place == "." else ["-m", "program"]
+    ended = start(choosing.parent / place, "-m", "resilient", "run", "--strict", *words)
+
+    assert ended == (0, f"3 {file}\n" * 2, "")
+
+
+def test_a_pattern_is_checked_and_explained_by_the_module_of_the_program(choosing):
+    """
+    It is the module that the program will import.
+    """
+    checked = start(choosing, "-m", "resilient", "check", "--import", "--strict")
+    explained = start(choosing, "-m", "resilient", "explain", "random:pick")
+
+    assert checked == (0, "resilient.toml: 0 policies, 1 pattern, no problems\n", "")
+    assert (explained.returncode, explained.stderr) == (0, "")
+    assert "note" not in explained.stdout
+
+
 @pytest.mark.parametrize("own", ["structlog", "random"])
 def test_the_log_is_written_by_the_real_structlog(tmp_path, own):
     """
@@ -213,6 +279,20 @@ def no_folder(monkeypatch):
     monkeypatch.setattr(sys, "flags", types.SimpleNamespace(**{**flags, "safe_path": True}))
 
 
+def test_nothing_is_looked_at_in_a_folder_that_nobody_asked_for(run, monkeypatch):
+    """
+    With ``-P`` no module of the working folder is imported, and so none is found there.
+    """
+    run.write(
+        {"resilient.toml": '[functions]\n"studio:render" = { circuit = true }\n', "studio.py": "def render(): pass"}
+    )
+    no_folder(monkeypatch)
+    status, out, _ = run("check", "--import")
+
+    assert status == 1
+    assert "there is no module 'studio'" in out
+
+
 def test_what_the_command_has_loaded_makes_way(run):
     """
     The program's module is imported, and no part of the other one is left beside it.
@@ -240,9 +320,9 @@ def test_a_child_that_asked_for_no_folder_keeps_what_is_loaded(run, monkeypatch)
     run("run", "film.py")
     monkeypatch.setitem(sys.modules, "colorsys", colorsys)
     monkeypatch.setattr(multiprocessing.spawn, "old_main_modules", [])
-    begun, (policies,) = multiprocessing.spawn.get_preparation_data("child")["resilient"].__reduce__()
+    begun, words = multiprocessing.spawn.get_preparation_data("child")["resilient"].__reduce__()
     no_folder(monkeypatch)
-    begun(policies)
+    begun(*words)
     multiprocessing.spawn._fixup_main_from_path(str(main))  # noqa: SLF001 - what a child calls
 
     assert sys.modules["__mp_main__"].colorsys is colorsys

@@ -499,7 +499,7 @@ def test_a_spawned_child_loads_the_program_governed(run, monkeypatch):
     monkeypatch.setattr(multiprocessing.spawn, "old_main_modules", [])
     text = "def f(): return __name__, f.resilience.name\n"
     run.write({"film.py": text, "studio/__init__.py": "", "studio/film.py": text})
-    follow(run.folder / "resilient.toml")
+    follow(run.folder / "resilient.toml", str(run.folder))
     monkeypatch.setattr(sys, "path", [str(run.folder), *sys.path])
     data = multiprocessing.spawn.get_preparation_data("child")
 

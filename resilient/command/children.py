@@ -39,23 +39,26 @@ class _Message:
 
     Args:
         policies: The file of policies.
+        folder: Where the program's modules are looked for first.
     """
 
-    def __init__(self, policies: str) -> None:
+    def __init__(self, policies: str, folder: str) -> None:
         self.policies = policies
+        self.folder = folder
 
-    def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
-        return begin, (self.policies,)
+    def __reduce__(self) -> tuple[Callable[[str, str], None], tuple[str, str]]:
+        return begin, (self.policies, self.folder)
 
 
-def follow(policies: Path) -> None:
+def follow(policies: Path, folder: str) -> None:
     """
     Have the processes that this one spawns run under the same policies.
 
     Args:
         policies: The file of policies; a child may begin in another folder.
+        folder: Where the program's modules are looked for first.
     """
-    message = _Message(str(policies.absolute()))
+    message = _Message(str(policies.absolute()), str(Path(folder).absolute()))
 
     def loaded(spawn: Any) -> None:
         prepared: Callable[[str], dict[str, Any]] = spawn.get_preparation_data
@@ -68,24 +71,29 @@ def follow(policies: Path) -> None:
     wrapt.register_post_import_hook(loaded, "multiprocessing.spawn")
 
 
-def prepare(policies: str) -> None:
+def prepare(policies: str, folder: str) -> None:
     """
     Weave in a child, and see to it that the program is loaded governed.
 
     Args:
         policies: The file of policies.
+        folder: Where the program's modules are looked for first.
     """
     from multiprocessing import spawn
 
+    if not sys.flags.safe_path:
+        # As in the parent: patterns mean the program's modules.
+        make_way(folder)
+        sys.path[0] = folder
     registry = default_registry()
     weave(policies, registry=registry)
-    follow(Path(policies))
+    follow(Path(policies), folder)
     # There is no other way in.
     state: Any = spawn
 
     def load(program: Program) -> None:
         if not sys.flags.safe_path:
-            make_way(sys.path[0])
+            make_way(folder)
         main = types.ModuleType(_CHILD)
         state.old_main_modules.append(sys.modules["__main__"])
         sys.modules["__main__"] = sys.modules[_CHILD] = main

@@ -121,9 +121,13 @@ def importing() -> Generator[None]:
     """
     Let modules of the working folder be imported, as ``python -m`` does, and keep what they print from the answer.
     """
-    folder = str(Path.cwd())
-    if folder not in sys.path and not sys.flags.safe_path:
-        sys.path.insert(0, folder)
+    if not sys.flags.safe_path:
+        from resilient.command.apart import make_way
+
+        folder = str(Path.cwd())
+        if folder not in sys.path:
+            sys.path.insert(0, folder)
+        make_way(folder)
     with kept_apart():
         yield
 

@@ -76,50 +76,63 @@ class Program(NamedTuple):
 # -- Finding ----------------------------------------------------------------------
 
 
+def enter(name: str, *, is_module: bool) -> str:
+    """
+    Make the folder of a program the first to look for modules in, as Python does, and return it.
+
+    Args:
+        name: The program's path, or the name of its module.
+        is_module: Whether that is what it is.
+    """
+    # Searched for its __main__ even where Python was asked to look into no folder (-P, -I).
+    searched = not is_module and name != "-" and _has_modules(name)
+    if is_module:
+        folder = str(Path.cwd())
+    elif searched:
+        folder = str(Path(name).absolute())
+    else:
+        folder = "" if name == "-" else os.path.dirname(os.path.realpath(name))  # noqa: PTH120 - a place in sys.path is a text
+    if searched or not sys.flags.safe_path:
+        make_way(folder)
+        # In place of the command's own; where Python was asked to look into none, the first is another's.
+        sys.path[: not sys.flags.safe_path] = [folder]
+    return folder
+
+
 def by_path(path: str) -> Program:
     """
-    Find the program that ``python path`` would run, and make its folder the first to look for modules in.
+    Find the program that ``python path`` would run; its folder is entered.
 
     Raises:
         NotFound: There is none.
     """
     if path == "-":
-        _enter("")
         return _standard_input()
-    if pkgutil.get_importer(path) is not None:
-        folder = str(Path(path).absolute())
-        # A folder or zip file is searched for its __main__ even where Python was asked not to look there.
-        make_way(folder)
-        if sys.flags.safe_path:
-            sys.path.insert(0, folder)
-        else:
-            sys.path[0] = folder
-        try:
-            return module(_MAIN)
-        except NotFound:
-            raise NotFound(f"can't find '__main__' module in {folder!r}") from None
-    _enter(os.path.dirname(os.path.realpath(path)))  # noqa: PTH120 - a place in sys.path is a text
-    return script(path)
+    if not _has_modules(path):
+        return script(path)
+    try:
+        return module(_MAIN)
+    except NotFound:
+        raise NotFound(f"can't find '__main__' module in {str(Path(path).absolute())!r}") from None
 
 
 def by_name(name: str) -> Program:
     """
-    Find the program that ``python -m name`` would run, with the working folder the first to look for modules in.
+    Find the program that ``python -m name`` would run; the working folder is entered.
 
     Raises:
         NotFound: There is none.
     """
-    _enter(str(Path.cwd()))
     program = module(name)
     sys.argv[0] = program.file
     return program
 
 
-def _enter(folder: str) -> None:
-    # In place of the command's own. Where Python was asked not to put one there (-P, -I), the first is another's.
-    if not sys.flags.safe_path:
-        make_way(folder)
-        sys.path[0] = folder
+def _has_modules(path: str) -> bool:
+    """
+    Tell whether *path* is a folder or a zip file.
+    """
+    return pkgutil.get_importer(path) is not None
 
 
 def script(path: str) -> Program:

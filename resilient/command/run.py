@@ -4,9 +4,7 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resilient.command import program as programs
@@ -15,7 +13,6 @@ from resilient.command.governor import Governor
 from resilient.command.main import PROBLEMS, USAGE, declared_in, say
 from resilient.command.report import Account, told_at_exit
 from resilient.command.unhandled import told_without_us
-from resilient.declared.references import looked_for_in
 from resilient.errors import PolicyError
 from resilient.registry import default_registry
 from resilient.weaving import weave
@@ -46,14 +43,14 @@ def act(arguments: argparse.Namespace) -> int:
     main = programs.fresh_main()
     sys.argv = ["-m" if arguments.module is not None else words[0], *words[1:]]
     registry = default_registry()
+    # Patterns mean the program's modules, and policies of its own may lie beside it.
+    folder = programs.enter(words[0], is_module=arguments.module is not None)
     try:
-        # Policies of the program's own may lie beside it.
-        with looked_for_in(_folder(words[0], is_module=arguments.module is not None)):
-            weaving = weave(policies, registry=registry)
+        weaving = weave(policies, registry=registry)
     except PolicyError as error:
         say(str(error))
         return USAGE
-    follow(policies)
+    follow(policies, folder)
     try:
         program = programs.by_name(words[0]) if arguments.module is not None else programs.by_path(words[0])
     except programs.NotFound as error:
@@ -80,13 +77,3 @@ def act(arguments: argparse.Namespace) -> int:
         told_without_us(*programs.LAUNCH)
         raise
     return PROBLEMS if arguments.strict and account.problems() else 0
-
-
-def _folder(name: str, *, is_module: bool) -> str:
-    """
-    Return the folder that the program's own modules are in.
-    """
-    if is_module or name == "-":
-        return str(Path.cwd())
-    path = os.path.realpath(name)
-    return path if Path(path).is_dir() else str(Path(path).parent)

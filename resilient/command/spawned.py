@@ -11,18 +11,19 @@ from resilient.command import step_aside
 __all__ = ["begin"]
 
 
-def begin(policies: str) -> None:
+def begin(policies: str, folder: str) -> None:
     """
     Put *policies* in force in this process, before its program is loaded.
 
     Args:
         policies: The file of policies.
+        folder: Where the program's modules are looked for first.
     """
     path = list(sys.path)
     step_aside()
     try:
         from resilient.command.children import prepare
 
-        prepare(policies)
+        prepare(policies, folder)
     finally:
         sys.path[:] = path
