@@ -130,17 +130,6 @@ def test_a_program_imports_the_modules_of_its_own_folder(tmp_path, place, name):
     assert governed(tmp_path, program) == expected
 
 
-OWN = """
-calls = 0
-
-def pick():
-    global calls
-    calls += 1
-    if calls < 3:
-        raise ConnectionError("busy")
-    return calls
-"""
-
 CHOOSING = """
 import multiprocessing, sys
 from random import pick
@@ -166,7 +155,7 @@ def choosing(tmp_path):
     policies = POLICIES.replace("__main__:flaky", "random:pick")
     (tmp_path / "policies.toml").write_text(f'import = ["owned"]\n{policies}')
     (film / "resilient.toml").write_text(policies)
-    (film / "random.py").write_text(OWN)
+    (film / "random.py").write_text(PROGRAM.partition("if __name__")[0].replace("flaky", "pick"))
     (film / "owned.py").write_text("")
     (film / "program.py").write_text(CHOOSING)
     return film
